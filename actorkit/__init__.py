@@ -1,0 +1,139 @@
+"""actorkit: an actor-model runtime for Python on trio."""
+
+# How the package is laid out, from low to high:
+#
+#   errors, messages, events    the words: what can go wrong, what travels, what has happened
+#   policy/                     decisions, as pure functions and values: no trio, no clock, no chance, no I/O
+#   _runtime/                   trio; follow a message through outlets, mailbox, dispatcher, cell, recovery, supervisor
+#
+# This file is the public face: import everything from here, and the classes of events from actorkit.events.
+
+# Actors and ports
+from actorkit._runtime.actor import Actor
+from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_port, wire
+from actorkit._runtime.outlets import Sender
+from actorkit._runtime.incarnation import Timer
+from actorkit._runtime.log import ActorLog
+from actorkit.messages import Down, ExitReason
+
+# Trees
+from actorkit._runtime.specs import ChildSpec, SupervisorSpec, child, dynamic_supervisor, supervisor
+from actorkit._runtime.routing import Route, least_loaded, round_robin
+from actorkit.policy.restart import AutoShutdown, Restart, Shutdown, Strategy
+
+# Running them
+from actorkit._runtime.run import RunReport, run
+from actorkit._runtime.system import System, open_system
+from actorkit._runtime.ref import ActorRef, PortRef
+from actorkit._runtime.child import ChildCounts, ChildInfo
+from actorkit._runtime.supervisor import Supervisor
+from actorkit._runtime.cascade_manager import CascadeManager
+from actorkit._runtime.event_stream import Subscription
+from actorkit._runtime.ledger import Ledger, PortCounts
+
+# Failure and recovery
+from actorkit.policy.taxonomy import Classification, Classifier, ErrorCategory, ErrorContext, ErrorSeverity
+from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy, Rule
+from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry, NoRetry, RetryPolicy
+from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue
+from actorkit.errors import (
+    ActorkitError,
+    ActorNotRunning,
+    AskFailed,
+    CommunicationError,
+    DeadlockError,
+    DefinitionError,
+    DependencyError,
+    LedgerImbalance,
+    MailboxFull,
+    MessageTypeError,
+    PermanentError,
+    PoisonMessageError,
+    PortDefinitionError,
+    ReportedError,
+    ResourceError,
+    SpecError,
+    SpecTypeError,
+    SupervisionError,
+    TransientError,
+    UnknownActor,
+    ValidationError,
+    WiringError,
+)
+
+__all__ = [
+    "Actor",
+    "ActorLog",
+    "ActorNotRunning",
+    "ActorRef",
+    "ActorkitError",
+    "AskFailed",
+    "AutoShutdown",
+    "CascadeManager",
+    "ChildCounts",
+    "ChildInfo",
+    "ChildSpec",
+    "Classification",
+    "Classifier",
+    "CommunicationError",
+    "DeadLetter",
+    "DeadLetterQueue",
+    "DeadLetterReason",
+    "DeadlockError",
+    "DefinitionError",
+    "DependencyError",
+    "Down",
+    "ErrorCategory",
+    "ErrorContext",
+    "ErrorSeverity",
+    "ExitReason",
+    "ExponentialBackoffRetry",
+    "InPort",
+    "Ledger",
+    "LedgerImbalance",
+    "LinearBackoffRetry",
+    "MailboxFull",
+    "MessageTypeError",
+    "NoRetry",
+    "OutEnd",
+    "OutPort",
+    "PermanentError",
+    "PoisonMessageError",
+    "PortCounts",
+    "PortDefinitionError",
+    "PortRef",
+    "RecoveryAction",
+    "RecoveryPolicy",
+    "ReportedError",
+    "ResourceError",
+    "Restart",
+    "RetryPolicy",
+    "Route",
+    "Rule",
+    "RunReport",
+    "Sender",
+    "Shutdown",
+    "SpecError",
+    "SpecTypeError",
+    "Strategy",
+    "Subscription",
+    "SupervisionError",
+    "Supervisor",
+    "SupervisorSpec",
+    "System",
+    "Timer",
+    "TransientError",
+    "UnknownActor",
+    "ValidationError",
+    "Wire",
+    "WiringError",
+    "child",
+    "dynamic_supervisor",
+    "in_port",
+    "least_loaded",
+    "open_system",
+    "round_robin",
+    "run",
+    "supervisor",
+    "wire",
+]

@@ -1,0 +1,246 @@
+"""The class that users subclass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, TypeVarTuple, Unpack, overload
+
+from attrs import frozen
+
+from actorkit._runtime.ports import InPort, OutPort
+from actorkit.errors import ActorNotRunning, PortDefinitionError
+from actorkit.policy.taxonomy import ErrorContext
+
+if TYPE_CHECKING:
+    from actorkit._runtime.incarnation import Incarnation, Timer
+    from actorkit._runtime.log import ActorLog
+    from actorkit._runtime.ref import ActorRef
+    from actorkit._runtime.supervisor import Supervisor
+    from actorkit._runtime.system import System
+    from actorkit.messages import Down, ExitReason
+
+M = TypeVar("M")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+ASYNC_HOOKS = {"on_start": (), "run": (), "on_drained": (), "on_stop": ("reason",)}
+PLAIN_HOOKS = {"snapshot": (), "restore": ("state", "version")}
+
+
+@frozen
+class Blueprint:
+    """What the runtime knows of an actor class: found out once, when the class is created.
+
+    `hooks` are the names of the life-cycle hooks that the class defines itself.
+    """
+
+    in_ports: dict[str, InPort[Any, Any, Any]]
+    out_ports: dict[str, OutPort[Any]]
+    hooks: frozenset[str]
+    all_plain: bool
+
+
+class _FromLife(Generic[T]):
+    """An attribute that the runtime provides. An instance attribute of the same name hides it, and does no harm."""
+
+    def __init__(self, read: Callable[[Incarnation], T]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+        self._name = "attribute"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Actor, owner: type) -> T: ...
+    def __get__(self, instance: Actor | None, owner: type) -> Any:
+        return self if instance is None else self._read(life_of(instance, self._name))
+
+
+def _ref(life: Incarnation) -> ActorRef[Any]:
+    """This actor's own reference: may be sent to others."""
+    return life.cell.ref
+
+
+def _name(life: Incarnation) -> str:
+    """This actor's name: `"parser"`."""
+    return life.cell.name
+
+
+def _path(life: Incarnation) -> str:
+    """This actor's path: `"root/flights/parser"`."""
+    return life.cell.path
+
+
+def _system(life: Incarnation) -> System:
+    """The system that this actor is part of."""
+    return life.cell.kernel.system
+
+
+def _log(life: Incarnation) -> ActorLog:
+    """This actor's structured log: `self.log.info("took off", flight=17)`."""
+    return life.log
+
+
+def _supervisor(life: Incarnation) -> Supervisor:
+    """This actor's supervisor: to start and stop children beside this one."""
+    return life.cell.supervisor
+
+
+class Actor:
+    """Base of all actors: subclass it, declare ports, write handlers, put `child(YourActor, …)` into a tree.
+
+    Handlers are methods decorated with `@in_port`; out-ports are class attributes `out_x = OutPort(type)`. One actor
+    handles one message at a time. All hooks are optional; a subclass's `__init__` need not call `super().__init__()`.
+    A restart makes a new object from the arguments given to `child`.
+    """
+
+    __slots__ = ("__weakref__", "_actorkit_life")
+
+    if TYPE_CHECKING:
+        _actorkit_life: Incarnation
+
+    actorkit_blueprint: ClassVar[Blueprint] = Blueprint({}, {}, frozenset(), True)
+    state_version: ClassVar[int] = 1
+    """The version of what `snapshot` returns; raise it when its shape changes."""
+
+    err_errors = OutPort(ErrorContext)
+    """Carries this actor's failures to whoever is wired to it."""
+
+    ref = _FromLife(_ref)
+    name = _FromLife(_name)
+    path = _FromLife(_path)
+    system = _FromLife(_system)
+    log = _FromLife(_log)
+    supervisor = _FromLife(_supervisor)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.actorkit_blueprint = _draw(cls)
+
+    async def on_start(self) -> None:
+        """Called before the first message. The next child starts when it has returned."""
+
+    async def run(self) -> None:
+        """A source's work: produces, then returns. Runs beside the handlers; starts when the whole tree is up."""
+
+    async def on_drained(self) -> None:
+        """Called when this actor's streams have ended: `run` has returned, all wired in-ports are closed and empty.
+
+        What it sends still arrives: this actor's own wires close afterwards.
+        """
+
+    async def on_stop(self, reason: ExitReason) -> None:
+        """Called at the end of each life that was started, after the message in hand.
+
+        It has what is left of the shutdown time; when nothing is left, it runs up to its first real wait.
+        """
+
+    def snapshot(self) -> object:
+        """This actor's state (a source's position), taken between messages. A restarted source gets it back by `restore`."""
+        return None
+
+    def restore(self, state: object, version: int) -> None:
+        """Takes over a `snapshot()` of an earlier life, before `on_start`; `version` is the `state_version` that it was made with."""
+
+    def after(self, delay: float, port: InPort[Self, M, Any], message: M) -> Timer:
+        """Sends `message` to this actor's own `port` in `delay` seconds, unless this life ends first.
+
+        Raises:
+            ValueError: `delay` is negative.
+            MessageTypeError: `port` does not take `message`.
+        """
+        return life_of(self, "after").after(delay, port, message)
+
+    def every(self, period: float, port: InPort[Self, M, Any], message: M) -> Timer:
+        """Sends `message` to this actor's own `port` every `period` seconds, first in `period` seconds, as long as this life lasts.
+
+        Raises:
+            ValueError: `period` is not above 0.
+            MessageTypeError: `port` does not take `message`.
+        """
+        return life_of(self, "every").every(period, port, message)
+
+    def watch(self, ref: ActorRef[Any], port: InPort[Self, Down, Any], *, restarts: bool = False) -> None:
+        """Delivers one `Down(ref, reason)` to this actor's own `port` when that actor ends for good or is stopped.
+
+        If it has ended already, `Down` comes at once. A restart is no `Down`, except with `restarts=True`.
+        """
+        life_of(self, "watch").watch(ref, port, restarts)
+
+    @overload
+    def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, to: None = None) -> None: ...
+    @overload
+    def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[M]], *args: *Ts, to: InPort[Self, M, Any]) -> None: ...
+    def start_soon(self, fn: Callable[..., Awaitable[Any]], *args: object, to: InPort[Any, Any, Any] | None = None) -> None:
+        """Runs `fn(*args)` in the background of this life of the actor; its failure is the actor's failure.
+
+        Its result, if `to` is given, arrives at that port of this actor as a message.
+        """
+        life_of(self, "start_soon").start_soon(fn, args, to)
+
+    def stop(self) -> None:
+        """Ends this actor, normally, after the message in hand. (A PERMANENT one is started again.)"""
+        life_of(self, "stop").stop_self()
+
+
+def life_of(actor: Actor, used: str) -> Incarnation:
+    """The life that this actor object is part of; `used` is what it is asked for.
+
+    Raises:
+        ActorNotRunning: the object was not made by a running tree.
+    """
+    try:
+        return actor._actorkit_life
+    except AttributeError:
+        name = type(actor).__qualname__
+        raise ActorNotRunning(
+            f"{name}.{used}: this {name} is not part of a running tree; declare it with child({name}, …) and run the tree"
+        ) from None
+
+
+def _draw(cls: type[Actor]) -> Blueprint:
+    """Collects and checks the ports and hooks of a new actor class."""
+    in_ports: dict[str, InPort[Any, Any, Any]] = {}
+    out_ports: dict[str, OutPort[Any]] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, InPort):
+                in_ports[name] = value
+            elif isinstance(value, OutPort):
+                out_ports[name] = value
+            elif name in in_ports or name in out_ports:
+                raise PortDefinitionError(
+                    f"{cls.__qualname__}.{name} replaces a port of a base class with {value!r}; decorate it with @in_port"
+                )
+    for name, port in in_ports.items():
+        if name in ASYNC_HOOKS or name in PLAIN_HOOKS:
+            raise PortDefinitionError(f"{cls.__qualname__}.{name}: {name!r} is the name of a hook, not of a port; rename the port")
+        if name in vars(cls):
+            port.define()
+        else:
+            in_ports[name] = port.copy_for(cls)
+            setattr(cls, name, in_ports[name])
+    hooks = frozenset(name for name in (*ASYNC_HOOKS, *PLAIN_HOOKS) if _is_own_hook(cls, name))
+    return Blueprint(in_ports, out_ports, hooks, not any(port.is_async for port in in_ports.values()))
+
+
+def _is_own_hook(cls: type[Actor], name: str) -> bool:
+    hook = inspect.getattr_static(cls, name)
+    if hook is inspect.getattr_static(Actor, name):
+        return False
+    arguments = ASYNC_HOOKS.get(name, PLAIN_HOOKS.get(name, ()))
+    signature = f"{'async ' if name in ASYNC_HOOKS else ''}def {name}({', '.join(('self', *arguments))})"
+    if inspect.isfunction(hook) and inspect.iscoroutinefunction(inspect.unwrap(hook)) is (name in ASYNC_HOOKS):
+        try:
+            inspect.signature(hook).bind(None, *arguments)
+        except TypeError:
+            pass
+        else:
+            return True
+    raise PortDefinitionError(
+        f"{cls.__qualname__}.{name}: a life-cycle hook of this name is written `{signature}`; write it so, or rename it"
+    )

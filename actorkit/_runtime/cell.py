@@ -1,0 +1,373 @@
+"""One actor in the system: its mailboxes, the message in hand, and what is done when a handler fails.
+
+The cell belongs to the child spec: it stays when the actor inside is restarted (incarnation.py). The dispatcher drives
+it, a message at a time; the supervisor closes, restarts and retires it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actorkit._runtime.mailbox import Mailbox
+from actorkit._runtime.outlets import Outlet
+from actorkit._runtime.recovery import Recovery, check_answer
+from actorkit._runtime.ref import ActorRef
+from actorkit._runtime.states import CLOSED, HELD, IDLE, PARKED, WAITING
+from actorkit._runtime.waits import Envelope, Waiter, acting, handling
+from actorkit.messages import Exit, ExitReason
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from actorkit._runtime.dispatcher import Worker
+    from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.ports import InPort
+    from actorkit._runtime.specs import ChildSpec
+    from actorkit._runtime.supervisor import Supervisor
+
+
+class Cell:
+    """One actor: its address, its mailboxes, its message in hand, its present life."""
+
+    __slots__ = (
+        "__weakref__", "actor_class", "arrivals", "batch", "closing", "context", "ending", "gone", "held_since", "holds", "in_ports",
+        "drained", "is_plain", "kernel", "killed", "life", "mailboxes", "message", "name", "number", "outlets", "path", "port", "recovery",
+        "ref", "refuses", "resolved", "resting", "restarts", "spec", "state", "status", "stop", "supervisor", "waiter", "watchers",
+        "wires_closed", "worker",
+    )  # fmt: skip
+
+    def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
+        self.kernel = kernel
+        self.spec = spec
+        self.name = spec.name
+        self.path = path
+        self.supervisor = supervisor
+        self.actor_class = spec.actor
+        self.in_ports = spec.actor.actorkit_blueprint.in_ports
+        self.ref: ActorRef[Any] = ActorRef(self)
+        # mail
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.resolved: dict[InPort[Any, Any, Any], Mailbox] = {}  # the same, by port, once checked: see ActorRef
+        self.arrivals: deque[Mailbox] = deque()
+        self.outlets: dict[str, Outlet] = {}
+        self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
+        self.message: Any = None
+        # dispatch: see states.py
+        self.state = CLOSED
+        self.is_plain = spec.actor.actorkit_blueprint.all_plain
+        self.stop = False  # settle() is to have a look after the message in hand
+        self.closing = self.killed = self.ending = False
+        self.context: Context | None = None
+        self.batch: Coroutine[Any, Any, None] | None = None
+        self.waiter: Waiter | None = None
+        self.worker: Worker | None = None
+        self.holds: list[Mailbox] = []
+        self.held_since = 0
+        self.resting: trio.Event | None = None
+        # life
+        self.recovery = Recovery(self, spec.recovery or supervisor.recovery)
+        self.life: Incarnation | None = None
+        self.number = 0  # of the present or last incarnation
+        self.restarts = 0
+        self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, ended
+        self.refuses = self.gone = self.drained = self.wires_closed = False
+        self.watchers: dict[Mailbox, bool] = {}  # where Down is to go; whether for restarts too
+
+    # ------------------------------------------------------------------------------------------------ mail
+
+    def mailbox(self, name: str) -> Mailbox:
+        """The mailbox of one of its in-ports, made when first needed."""
+        mailbox = self.mailboxes.get(name)
+        if mailbox is None:
+            mailbox = self.mailboxes[name] = Mailbox(self, self.in_ports[name])
+            if self.life is not None:
+                mailbox.handler = self._handler(self.in_ports[name], self.life)
+        return mailbox
+
+    def outlet(self, name: str) -> Outlet:
+        """What one of its out-ports leads to."""
+        outlet = self.outlets.get(name)
+        if outlet is None:
+            outlet = self.outlets[name] = Outlet(self, self.actor_class.actorkit_blueprint.out_ports[name])
+        return outlet
+
+    def live(self, life: Incarnation) -> None:
+        """A new life begins: its handlers get the messages from now on."""
+        self.life = life
+        for name, mailbox in self.mailboxes.items():
+            mailbox.handler = self._handler(self.in_ports[name], life)
+
+    def _handler(self, port: InPort[Any, Any, Any], life: Incarnation) -> Any:
+        return port.function.__get__(life.actor, type(life.actor))
+
+    # ------------------------------------------------------------------------------------------------ handling, driven by the dispatcher
+
+    async def handle(self, limit: int) -> None:
+        """Handles up to `limit` messages, one after the other: one coroutine for them all, so that each costs a plain await.
+
+        Ends early when `stop` is set: after a real wait in trio, a failure, a kill; then `settle` decides how it goes on.
+        """
+        arrivals, life = self.arrivals, self.life
+        while arrivals and limit:
+            limit -= 1
+            port = self.port = arrivals.popleft()
+            message = self.message = port.queue.popleft()
+            if not port.limit:
+                port.make_room()
+            try:
+                if type(message) is not Envelope:
+                    answer = port.handler(message)
+                    if port.is_async:
+                        await answer
+                        if self.life is not life:
+                            return  # fenced off while it waited: the message in hand is another life's
+                    elif answer is not None:
+                        check_answer(answer)
+                elif message.gone:
+                    port.skip("asker_gone")
+                    self.port = None
+                    continue
+                else:
+                    answer = port.handler(message.message)
+                    if port.is_async:
+                        answer = await answer
+                        if self.life is not life:
+                            return
+                    elif answer is not None:
+                        check_answer(answer)
+                    message.wake(answer)
+                port.processed += 1
+                self.port = None
+            except Exception as error:  # here the failure path begins; trio.Cancelled passes
+                self.recovery.message_failed(error, life)
+            if self.stop:
+                break
+        if self.port is None:
+            self.message = None
+
+    def handle_plain(self, limit: int) -> None:
+        """The same for an actor whose handlers are all plain functions, without a coroutine."""
+        arrivals, life = self.arrivals, self.life
+        while arrivals and limit:
+            limit -= 1
+            port = self.port = arrivals.popleft()
+            message = self.message = port.queue.popleft()
+            if not port.limit:
+                port.make_room()
+            try:
+                if type(message) is not Envelope:
+                    answer = port.handler(message)
+                    if answer is not None:
+                        check_answer(answer)
+                elif message.gone:
+                    port.skip("asker_gone")
+                    self.port = None
+                    continue
+                else:
+                    answer = port.handler(message.message)
+                    if answer is not None:
+                        check_answer(answer)
+                    message.wake(answer)
+                port.processed += 1
+                self.port = None
+            except Exception as error:
+                self.recovery.message_failed(error, life)
+            if self.stop:
+                break
+        if self.port is None:
+            self.message = None
+
+    def own_context(self) -> Context:
+        """The contextvars that its handlers run with: a copy of the system's, kept from message to message."""
+        if self.context is None:
+            self.context = self.kernel.context.copy()
+            self.context.run(acting.set, self)
+            self.context.run(handling.set, self)
+        return self.context
+
+    # ------------------------------------------------------------------------------------------------ from state to state
+
+    def settle(self) -> None:
+        """Decides the next state, after a step in which, or before which, something asked for a look."""
+        self.stop = False
+        if self.closing:
+            self.closing = self.killed = False
+            self.state = CLOSED
+            self.notice_rest()
+        elif self.holds:
+            self.state, self.stop = HELD, True
+            self._break_cycle_of_holds()
+        else:
+            self.state = IDLE
+            if self.arrivals:
+                self.kernel.dispatcher.make_ready(self)
+            elif self.ending and self.life is not None:
+                self.life.check_drained()
+
+    def open(self) -> None:
+        """Lets it handle messages (again); a message that was in hand comes first."""
+        self.put_back()
+        self.closing = self.killed = False
+        self.settle()
+
+    def put_back(self) -> None:
+        """A message that is still in hand goes back to the head of its queue."""
+        if self.port is not None:
+            port, message, self.port, self.message = self.port, self.message, None, None
+            port.put_back(message)
+
+    def close(self) -> None:
+        """It is to take no message after the one in hand."""
+        if self.state in (IDLE, HELD):
+            self.state = CLOSED
+            self.notice_rest()
+        elif self.state != CLOSED:
+            self.closing = self.stop = True
+
+    def kill(self) -> None:
+        """Ends the step in hand, wherever it is, and closes. Honoured in every state, once."""
+        self.close()
+        if self.killed or self.state == CLOSED:
+            return
+        self.killed = True
+        if self.state == WAITING and self.worker is not None:
+            self.worker.scope.cancel()
+        elif self.state == PARKED and self.waiter is not None:
+            self.waiter.abandon()
+            self.waiter = None
+            self.kernel.dispatcher.make_ready(self)
+        # READY: met when the role comes to it. RUNNING: met at its next await, or when the message is done.
+
+    def fence(self) -> None:
+        """Leaves a step behind that does not end, although it was cancelled. Whatever it does from now on counts no more."""
+        if self.worker is not None:
+            self.kernel.dispatcher.fence(self.worker)
+        self.life = self.worker = self.batch = None
+        self.stop = self.closing = self.killed = False
+        self.state = CLOSED
+
+    def wake(self, waiter: Waiter) -> None:
+        """What its parked coroutine waits for has come."""
+        if self.state == PARKED and self.waiter is waiter:
+            self.waiter = None
+            self.kernel.dispatcher.make_ready(self)
+
+    def hold(self, mailbox: Mailbox) -> None:
+        """It has emitted into a full port: it takes no new message until that is back within its capacity."""
+        if not self.holds:
+            self.held_since = self.kernel.next_hold()
+        self.holds.append(mailbox)
+        self.stop = True
+        if self.state == IDLE:
+            self.settle()
+
+    def let_go(self, mailbox: Mailbox) -> None:
+        """That port is back within its capacity."""
+        self.holds.remove(mailbox)
+        if not self.holds and self.state == HELD:
+            self.settle()
+
+    def release_holds(self) -> None:
+        """It need not wait for anybody any more."""
+        for mailbox in self.holds:
+            mailbox.held.remove(self)
+        self.holds.clear()
+        if self.state == HELD:
+            self.settle()
+
+    def _break_cycle_of_holds(self) -> None:
+        """If it is held by actors that are, in the end, held by it, the one that was held longest goes on."""
+        way: dict[Cell, Cell | None] = {self: None}
+        pending: list[Cell] = [self]
+        while pending:
+            cell = pending.pop()
+            for mailbox in cell.holds:
+                other = mailbox.cell
+                if other is self:
+                    circle: list[Cell] = [cell]
+                    while (before := way[circle[-1]]) is not None:
+                        circle.append(before)
+                    min(circle, key=lambda each: each.held_since).release_holds()
+                    return
+                if other.state == HELD and other not in way:
+                    way[other] = cell
+                    pending.append(other)
+
+    # ------------------------------------------------------------------------------------------------ rest, and the end
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a message queued or in hand that may still be handled."""
+        return (self.port is not None or bool(self.arrivals)) and not self.refuses
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no step and no background task of the present life is under way."""
+        return self.state == CLOSED and (self.life is None or not self.life.tasks)
+
+    def notice_rest(self) -> None:
+        """Tells whoever waits that it may be at rest now."""
+        if self.resting is not None and self.is_at_rest:
+            self.resting.set()
+
+    async def wait_at_rest(self, seconds: float) -> bool:
+        """Waits until it is at rest, for so long at most; says whether it is."""
+        with trio.move_on_after(seconds):
+            while not self.is_at_rest:
+                self.resting = trio.Event()
+                await self.resting.wait()
+        self.resting = None
+        return self.is_at_rest
+
+    def exit(self, reason: ExitReason, **details: Any) -> None:
+        """This life has to end: closes, and leaves the rest to the supervisor."""
+        self.close()
+        self.supervisor.on_exit(self, Exit(self.number, reason, **details))
+
+    def forget_watcher(self, watcher: Cell) -> None:
+        """That actor does not watch it any more."""
+        for mailbox in [each for each in self.watchers if each.cell is watcher]:
+            del self.watchers[mailbox]
+
+    def refuse(self) -> None:
+        """It has been stopped: what is sent to it from now on becomes dead letters. What is queued stays."""
+        self.refuses = True
+        for mailbox in self.mailboxes.values():
+            mailbox.refuse()
+
+    def accept(self) -> None:
+        """It is (to be) started again after all."""
+        self.refuses = self.gone = False
+        for mailbox in self.mailboxes.values():
+            mailbox.make_room()
+        if self.wires_closed:
+            self.wires_closed = False
+            for outlet in self.outlets.values():
+                for mailbox in outlet.targets:
+                    mailbox.open_wires += 1
+
+    def close_wires(self) -> None:
+        """Nothing more will come from it: a receiver all of whose wires are closed may drain."""
+        if not self.wires_closed:
+            self.wires_closed = True
+            for outlet in self.outlets.values():
+                for mailbox in outlet.targets:
+                    mailbox.open_wires -= 1
+                    if not mailbox.open_wires and mailbox.cell.life is not None:
+                        mailbox.cell.life.check_ending()
+
+    @property
+    def ready_to_drain(self) -> bool:
+        """Whether it has wired in-ports, and all of them are closed."""
+        wired = [mailbox for mailbox in self.mailboxes.values() if mailbox.wired]
+        return all(not mailbox.open_wires for mailbox in wired)
+
+    @property
+    def in_streams(self) -> bool:
+        """Whether it is part of a stream: it has a `run`, or a wired in-port."""
+        return "run" in self.actor_class.actorkit_blueprint.hooks or any(mailbox.wired for mailbox in self.mailboxes.values())

@@ -1,0 +1,308 @@
+"""What a supervisor does with a child: starts it, stops it, lets it go for good. A child is an actor or another supervisor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import trio
+from attrs import frozen
+
+from actorkit._runtime.cell import Cell
+from actorkit._runtime.incarnation import Incarnation, down
+from actorkit._runtime.waits import Envelope
+from actorkit.errors import SupervisionError
+from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
+from actorkit.messages import ExitReason
+from actorkit.policy.recovery import DeadLetterReason, RecoveryAction
+from actorkit.policy.restart import Restart, RestartWindow, grace
+
+if TYPE_CHECKING:
+    from actorkit._runtime.ref import ActorRef
+    from actorkit._runtime.specs import ChildSpec, Spec
+    from actorkit._runtime.supervisor import Supervisor
+    from actorkit._runtime.timers import Alarm
+    from actorkit.policy.taxonomy import ErrorContext
+
+FENCE_AFTER = 5.0
+"""Seconds that a cancelled actor may go on cleaning up before it is left behind."""
+
+
+@frozen
+class ChildInfo:
+    """One child, as `which_children` lists it.
+
+    Attributes:
+        name: its name.
+        path: its path.
+        kind: "actor" or "supervisor".
+        is_running: whether it is up.
+        incarnation: its present or last life.
+        restarts: how often it was restarted.
+        restart: its restart type.
+        ref: its address; None for a supervisor.
+    """
+
+    name: str
+    path: str
+    kind: str
+    is_running: bool
+    incarnation: int
+    restarts: int
+    restart: Restart
+    ref: ActorRef[Any] | None
+
+
+@frozen
+class ChildCounts:
+    """How many children a supervisor has: specs in all, those that are up, and how many are supervisors and actors."""
+
+    specs: int
+    active: int
+    supervisors: int
+    actors: int
+
+
+class StartFailure(SupervisionError):
+    """A child could not be started. `action` and `delay` are what its recovery policy would have done about it."""
+
+    def __init__(self, path: str, error: ErrorContext, action: RecoveryAction, delay: float) -> None:
+        super().__init__(f"{path} could not be started: {type(error.exception).__name__}: {error.error_message}")
+        self.error = error
+        self.action = action
+        self.delay = delay
+
+
+class Child(ABC):
+    """One child, and what its supervisor knows of it.
+
+    Attributes:
+        unit: the actor's cell, or the supervisor.
+        wanted: whether it is to be up; False once it has ended by itself, or was stopped by hand.
+        completed: whether it has ended by itself; then it is not started again, not even as a bystander.
+        added: whether it was started at run time, and is not part of its supervisor's spec.
+        restarts: how often it was restarted.
+        attempt: restarts in a row, for the back-off; `backed_off` is the last one's, in seconds, `up_since` its end.
+        alarm: the end of a back-off that it waits for.
+        window: a restart budget of its own.
+    """
+
+    def __init__(self, spec: Spec, unit: Cell | Supervisor) -> None:
+        self.spec = spec
+        self.unit = unit
+        self.path = unit.path
+        self.name = spec.name
+        self.wanted = True
+        self.completed = False
+        self.added = False
+        self.restarts = 0
+        self.attempt = 0
+        self.backed_off = 0.0
+        self.up_since = float("-inf")
+        self.alarm: Alarm | None = None
+        self.window: RestartWindow | None = None
+
+    kind = "actor"
+
+    @property
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether it is up."""
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """Its present or last incarnation."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Starts it, or raises `StartFailure`."""
+
+    @abstractmethod
+    def start_sources(self) -> None:
+        """Starts `run` where there is one, once all that belongs together is up."""
+
+    @abstractmethod
+    async def stop(self, reason: ExitReason, deadline: float) -> None:
+        """Ends its present life, by `deadline` and within its shutdown time; does nothing if it is down."""
+
+    @abstractmethod
+    def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        """It was stopped by hand: what is queued waits for a restart, what comes from now on is refused."""
+
+    @abstractmethod
+    def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
+        """It is gone for good: what is queued becomes dead letters."""
+
+    @abstractmethod
+    def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        """Tells those who want to know about restarts."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """It is no longer part of the tree."""
+
+    def info(self) -> ChildInfo:
+        """What is known of it, for people."""
+        return ChildInfo(
+            name=self.name,
+            path=self.path,
+            kind=self.kind,
+            is_running=self.is_running,
+            incarnation=self.number,
+            restarts=self.restarts,
+            restart=self.spec.restart,
+            ref=self.unit.ref if isinstance(self.unit, Cell) else None,
+        )
+
+    def seconds(self, deadline: float) -> float:
+        """The time that it has to stop, from now."""
+        return max(0.0, min(grace(self.spec.shutdown), deadline - trio.current_time()))
+
+
+class ActorChild(Child):
+    """An actor as its supervisor sees it."""
+
+    def __init__(self, cell: Cell, spec: ChildSpec[Any]) -> None:
+        super().__init__(spec, cell)
+        self.cell = cell
+        self._carried: tuple[object, int] | None = None
+        if spec.max_restarts is not None and spec.within is not None:
+            self.window = RestartWindow(spec.max_restarts, spec.within)
+
+    @property
+    def is_running(self) -> bool:
+        return self.cell.life is not None
+
+    @property
+    def number(self) -> int:
+        return self.cell.number
+
+    async def start(self) -> None:
+        cell = self.cell
+        cell.number += 1
+        cell.status = "starting"
+        cell.drained = False
+        life = Incarnation(cell, cell.number)
+        started = False
+        try:
+            await life.start(self._carried)
+            started = True
+        except Exception as error:
+            context, action, delay = cell.recovery.start_failed(error)
+            if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
+                cell.kernel.events.publish(StartFailed(cell.path, context))
+                raise StartFailure(cell.path, context, action, delay) from error
+            started = life.started = True
+        finally:
+            if not started:  # also when the start was cancelled
+                life.cancel_tasks()
+                await life.finish(ExitReason.FAILED, 0)
+                cell.status = "stopped"
+        cell.live(life)
+        cell.accept()
+        cell.status = "running"
+        cell.kernel.events.publish(ActorStarted(cell.path, cell.number))
+        cell.open()
+        life.check_ending()
+
+    def start_sources(self) -> None:
+        if self.cell.life is not None:
+            self.cell.life.start_source()
+
+    async def stop(self, reason: ExitReason, deadline: float) -> None:
+        cell, life = self.cell, self.cell.life
+        if life is None:
+            return
+        cell.status = "stopping"
+        until = trio.current_time() + self.seconds(deadline)
+        cell.recovery.cancel_retry()
+        cell.close()
+        cell.release_holds()
+        life.cancel_tasks()
+        if not await cell.wait_at_rest(self.seconds(deadline)):
+            reason = ExitReason.KILLED if reason is not ExitReason.FAILED else reason
+            cell.kill()
+            if not await cell.wait_at_rest(FENCE_AFTER):
+                cell.kernel.events.publish(ActorUnresponsive(cell.path, cell.number, FENCE_AFTER))
+                cell.fence()
+                life.abandon_tasks()
+        self._carried = life.carry() or self._carried
+        await life.finish(reason, max(0.0, until - trio.current_time()))
+        cell.put_back()
+        cell.life, cell.ending, cell.status = None, False, "stopped"
+        cell.kernel.events.publish(ActorStopped(cell.path, cell.number, reason))
+
+    def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        self.cell.refuse()
+        for mailbox in self.cell.mailboxes.values():
+            for item in mailbox.queue:
+                if type(item) is Envelope:
+                    item.fail(f"{mailbox.path} will not answer: the actor was stopped", error)
+                    item.gone = item.is_ask
+        down(self.cell, reason, error, restarting=False)
+
+    def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
+        cell = self.cell
+        if cell.gone:
+            return
+        cell.gone = True
+        cell.status = "ended"
+        cell.refuse()
+        cell.arrivals.clear()
+        for mailbox in cell.mailboxes.values():
+            mailbox.dead_letter_all(why)
+        cell.close_wires()
+        down(cell, reason, error, restarting=False)
+
+    def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        self.cell.restarts = self.restarts
+        self.cell.status = "restarting"
+        down(self.cell, reason, error, restarting=True)
+
+    def forget(self) -> None:
+        self.cell.kernel.remove(self.cell)
+
+
+class SupervisorChild(Child):
+    """A supervisor as its own supervisor sees it."""
+
+    kind = "supervisor"
+
+    def __init__(self, supervisor: Supervisor, spec: Spec) -> None:
+        super().__init__(spec, supervisor)
+        self.supervisor = supervisor
+
+    @property
+    def is_running(self) -> bool:
+        return self.supervisor.is_running
+
+    @property
+    def number(self) -> int:
+        return self.supervisor.number
+
+    async def start(self) -> None:
+        await self.supervisor.start()
+
+    def start_sources(self) -> None:
+        self.supervisor.start_sources()
+
+    async def stop(self, reason: ExitReason, deadline: float) -> None:
+        await self.supervisor.stop(reason, trio.current_time() + self.seconds(deadline))
+
+    def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        for child in self.supervisor.children.values():
+            child.set_aside(reason, error)
+
+    def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
+        for child in self.supervisor.children.values():
+            child.retire(reason, error, why)
+
+    def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        for child in self.supervisor.children.values():
+            child.restarting(reason, error)
+
+    def forget(self) -> None:
+        for child in self.supervisor.children.values():
+            child.forget()
+        self.supervisor.kernel.supervisors.pop(self.supervisor.path, None)

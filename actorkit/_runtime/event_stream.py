@@ -1,0 +1,113 @@
+"""The one stream of everything that happens; logs, reports, tests and views read it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import trio
+
+from actorkit.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+E = TypeVar("E", bound=Event)
+
+logger = logging.getLogger("actorkit")
+BUFFER = 10_000
+"""Events that a subscriber may lag behind before its oldest are dropped (and counted)."""
+
+
+class EventStream:
+    """Publishes events to the log and to subscribers. Publishing never waits and never raises into the runtime."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Event], None]] = []
+        self._subscriptions: list[Subscription[Any]] = []
+
+    def hears(self, level: int) -> bool:
+        """Whether anybody would notice an event of this level: lets hot paths skip making one."""
+        return bool(self._listeners or self._subscriptions) or logger.isEnabledFor(level)
+
+    def publish(self, event: Event) -> None:
+        """Delivers `event` to all, in the order of publication."""
+        if logger.isEnabledFor(event.level):
+            error = event.exception
+            logger.log(event.level, "%s", event, exc_info=error if error is None else (type(error), error, error.__traceback__))
+        for listener in self._listeners:
+            listener(event)
+        for subscription in self._subscriptions:
+            subscription.offer(event)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Calls `listener` with each event from now on; it must be quick and must not raise."""
+        self._listeners.append(listener)
+
+    def subscribe(self, types: tuple[type[E], ...]) -> Subscription[E]:
+        """An async iterator over the events of these types from now on; over all events, if none are named."""
+        subscription = Subscription(self, types)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription[E]) -> None:
+        """Forgets `subscription`."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    def close(self) -> None:
+        """Ends all subscriptions, once they have delivered what they hold."""
+        for subscription in self._subscriptions:
+            subscription.finish()
+        self._subscriptions.clear()
+
+
+class Subscription(Generic[E]):
+    """One subscriber's events: `async for event in system.events(ActorStarted): …`. Ends with the system, or by `close()`.
+
+    Attributes:
+        missed: how many events this subscriber has not got, because it lagged more than 10,000 behind.
+    """
+
+    def __init__(self, stream: EventStream, types: tuple[type[E], ...]) -> None:
+        self._stream = stream
+        self._types = types
+        self._buffer: deque[E] = deque()
+        self.missed = 0
+        self._finished = False
+        self._news = trio.Event()
+
+    def offer(self, event: Event) -> None:
+        """Takes `event` in if it is of a wanted type; drops the oldest when the subscriber lags too far behind."""
+        if self._types and not isinstance(event, self._types):
+            return
+        if len(self._buffer) >= BUFFER:
+            self._buffer.popleft()
+            self.missed += 1
+            if self.missed == 1:
+                logger.warning("a subscriber lags %d events behind: its oldest are dropped (and counted in .missed)", BUFFER)
+        self._buffer.append(cast("E", event))  # of one of the wanted types
+        self._news.set()
+
+    def finish(self) -> None:
+        """No more events will come."""
+        self._finished = True
+        self._news.set()
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        self._stream.unsubscribe(self)
+        self.finish()
+
+    def __aiter__(self) -> Subscription[E]:
+        return self
+
+    async def __anext__(self) -> E:
+        while not self._buffer:
+            if self._finished:
+                raise StopAsyncIteration
+            self._news = trio.Event()
+            await self._news.wait()
+        await trio.lowlevel.checkpoint()
+        return self._buffer.popleft()

@@ -1,0 +1,322 @@
+"""One life of an actor: the object, its senders, tasks, timers and watches. All of them end with it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actorkit._runtime.log import ActorLog
+from actorkit._runtime.outlets import Sender
+from actorkit._runtime.states import IDLE
+from actorkit._runtime.waits import acting, handling
+from actorkit.events import ActorDrained, CleanupFailed, SourceRestarted
+from actorkit.messages import Down, ExitReason
+from actorkit.policy.checks import check_seconds
+from actorkit.policy.restart import Restart
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
+    from actorkit._runtime.actor import Actor
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.ports import InPort
+    from actorkit._runtime.ref import ActorRef
+    from actorkit.policy.taxonomy import ErrorContext
+
+
+class Incarnation:
+    """One life of an actor, from its construction to `on_stop`."""
+
+    __slots__ = (
+        "actor",
+        "cell",
+        "constructed",
+        "ended",
+        "hooks",
+        "log",
+        "number",
+        "run_is_over",
+        "run_scope",
+        "senders",
+        "started",
+        "tasks",
+        "timers",
+        "watching",
+    )
+
+    def __init__(self, cell: Cell, number: int) -> None:
+        self.cell = cell
+        self.number = number
+        self.hooks = cell.actor_class.actorkit_blueprint.hooks
+        self.log = ActorLog(cell.path, number)
+        self.senders: dict[str, Sender[Any]] = {}
+        self.tasks: set[trio.CancelScope] = set()
+        self.timers: dict[Timer, None] = {}
+        self.watching: list[Cell] = []
+        self.run_is_over = "run" not in self.hooks
+        self.run_scope: trio.CancelScope | None = None
+        self.constructed = self.started = self.ended = False
+        self.actor: Actor
+
+    def sender(self, name: str) -> Sender[Any]:
+        """The sender for one of its out-ports, made when first used."""
+        sender = self.senders[name] = Sender(self.cell.outlet(name), self)
+        if self.ended:
+            sender.close()
+        return sender
+
+    # ------------------------------------------------------------------------------------------------ begin
+
+    async def start(self, carried: tuple[object, int] | None) -> None:
+        """Constructs the actor, gives it the state of the life before, and runs `on_start`.
+
+        Raises:
+            Exception: whatever the constructor, `restore` or `on_start` raised; `trio.TooSlowError` after `start_timeout`.
+        """
+        spec, actor_class = self.cell.spec, self.cell.actor_class
+        with self.acting():
+            # As `actor_class(…)`, but so that the constructor may use self.path and the like already.
+            actor: Actor = actor_class.__new__(actor_class, *spec.args, **spec.kwargs)
+            self.actor = actor
+            actor._actorkit_life = self
+            actor_class.__init__(actor, *spec.args, **spec.kwargs)
+            self.constructed = True
+            if carried is not None:
+                type(actor).restore(actor, *carried)
+            if "on_start" in self.hooks:
+                with trio.fail_after(spec.start_timeout):
+                    await type(actor).on_start(actor)
+        self.started = True
+
+    def start_source(self) -> None:
+        """Starts `run`, if the actor has one: now that the whole tree, or the restarted group, is up."""
+        if not self.run_is_over and not self.ended:
+            if self.number > 1 and "snapshot" not in self.hooks:
+                self.cell.kernel.events.publish(SourceRestarted(self.cell.path))
+            self.run_scope = self.spawn("run", type(self.actor).run, (self.actor,), self._run_returned)
+
+    def _run_returned(self, _: object = None) -> None:
+        self.run_is_over = True
+        if self.cell.spec.restart is Restart.PERMANENT:
+            self.cell.exit(ExitReason.NORMAL)
+        else:
+            self.check_ending()
+
+    @contextmanager
+    def acting(self) -> Generator[None]:
+        """What runs inside acts for this actor (and is no handler)."""
+        tokens = acting.set(self.cell), handling.set(None)
+        try:
+            yield
+        finally:
+            acting.reset(tokens[0])
+            handling.reset(tokens[1])
+
+    # ------------------------------------------------------------------------------------------------ tasks
+
+    def spawn(self, where: str, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], then: Callable[[Any], None]) -> trio.CancelScope:
+        """Runs `fn(*args)` in a task of this life, and hands its result to `then`; its failure is the actor's failure."""
+        kernel = self.cell.kernel
+        kernel.begin()
+        scope = trio.CancelScope()
+        self.tasks.add(scope)
+        context = kernel.context.copy()
+        context.run(acting.set, self.cell)
+        context.run(kernel.nursery.start_soon, self._task, scope, where, fn, args, then)
+        return scope
+
+    async def _task(
+        self, scope: trio.CancelScope, where: str, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], then: Callable[[Any], None]
+    ) -> None:
+        cell = self.cell
+        try:
+            with scope:
+                result = await fn(*args)
+                if not self.ended and not scope.cancel_called:
+                    then(result)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # kept by whoever ends the system, and raised there
+            if not isinstance(error, Exception):
+                cell.kernel.crash(error)
+            elif self.ended or scope.cancel_called:
+                cell.kernel.events.publish(CleanupFailed(cell.path, where, error))
+            elif cell.recovery.life_failed(where, error) and where == "run":
+                self._run_returned()
+        finally:
+            if scope in self.tasks:
+                self.tasks.remove(scope)
+                cell.notice_rest()
+                self.check_drained()
+                cell.kernel.done()
+
+    def start_soon(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], to: InPort[Any, Any, Any] | None) -> None:
+        """A background task for the user: see `Actor.start_soon`."""
+        mailbox = None if to is None else self._own_mailbox(to)
+        self.spawn(getattr(fn, "__qualname__", "background task"), fn, args, lambda result: self._deliver(mailbox, result))
+
+    def _deliver(self, mailbox: Mailbox | None, result: Any) -> None:
+        if mailbox is not None:
+            if not isinstance(result, mailbox.types):
+                raise mailbox.wrong_type(result)
+            mailbox.admit(result)
+
+    # ------------------------------------------------------------------------------------------------ timers and watches
+
+    def after(self, delay: float, port: InPort[Any, Any, Any], message: Any) -> Timer:
+        """See `Actor.after`."""
+        check_seconds(self.cell.path, "delay", delay)
+        return self._timer(delay, None, port, message)
+
+    def every(self, period: float, port: InPort[Any, Any, Any], message: Any) -> Timer:
+        """See `Actor.every`."""
+        check_seconds(self.cell.path, "period", period, positive=True)
+        return self._timer(period, period, port, message)
+
+    def _timer(self, delay: float, period: float | None, port: InPort[Any, Any, Any], message: Any) -> Timer:
+        mailbox = self._own_mailbox(port)
+        if not isinstance(message, mailbox.types):
+            raise mailbox.wrong_type(message)
+        timer = Timer(self, trio.current_time() + delay, period, mailbox, message)
+        if not self.ended:
+            self.timers[timer] = None
+            timer.arm()
+        return timer
+
+    def watch(self, ref: ActorRef[Any], port: InPort[Any, Any, Any], restarts: bool) -> None:
+        """See `Actor.watch`."""
+        mailbox, target = self._own_mailbox(port), ref.cell
+        if target.refuses:
+            mailbox.admit(Down(ref, ExitReason.NORMAL if target.life is None else ExitReason.SHUTDOWN))
+        elif not self.ended:
+            target.watchers[mailbox] = restarts
+            self.watching.append(target)
+
+    def _own_mailbox(self, port: InPort[Any, Any, Any]) -> Mailbox:
+        return self.cell.ref.resolve(port)
+
+    def stop_self(self) -> None:
+        """See `Actor.stop`."""
+        if not self.ended:
+            self.cell.exit(ExitReason.NORMAL)
+
+    # ------------------------------------------------------------------------------------------------ the end of its streams
+
+    def check_ending(self) -> None:
+        """`run` has returned, or a wire was closed: is this the end of its streams?"""
+        cell = self.cell
+        if self.run_is_over and cell.in_streams and cell.ready_to_drain and not cell.ending and not cell.drained:
+            cell.ending = True
+            self.check_drained()
+
+    def check_drained(self) -> None:
+        """Once nothing is queued, in hand or under way any more, runs `on_drained`; then its own wires close."""
+        cell = self.cell
+        if not cell.ending or cell.state != IDLE or cell.arrivals or cell.port is not None:
+            return
+        if self.tasks or any(timer.period is None for timer in self.timers):
+            return
+        cell.ending, cell.drained = False, True
+        cell.close()
+        if "on_drained" in self.hooks:
+            self.spawn("on_drained", type(self.actor).on_drained, (self.actor,), self._drained)
+        else:
+            self._drained()
+
+    def _drained(self, _: object = None) -> None:
+        cell = self.cell
+        cell.kernel.events.publish(ActorDrained(cell.path))
+        cell.close_wires()
+        if any(name not in cell.mailboxes or not cell.mailboxes[name].wired for name in cell.in_ports):
+            cell.open()  # passive: whoever has its address may still send to it
+        else:
+            cell.exit(ExitReason.NORMAL, drained=True)
+
+    # ------------------------------------------------------------------------------------------------ end
+
+    def cancel_tasks(self) -> None:
+        """Cancels `run`, a hook in progress and background tasks."""
+        for scope in list(self.tasks):
+            scope.cancel()
+
+    def abandon_tasks(self) -> None:
+        """Leaves tasks behind that do not end, although they were cancelled."""
+        for _ in range(len(self.tasks)):
+            self.tasks.pop()
+            self.cell.kernel.done()
+
+    def carry(self) -> tuple[object, int] | None:
+        """What a source hands on to its next life: its snapshot, with the version of that."""
+        if "snapshot" in self.hooks and "run" in self.hooks and self.started:
+            try:
+                return type(self.actor).snapshot(self.actor), type(self.actor).state_version
+            except Exception as error:
+                self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "snapshot", error))
+        return None
+
+    async def finish(self, reason: ExitReason, seconds: float) -> None:
+        """Ends it: runs `on_stop`, then nothing of it is left."""
+        if self.started and "on_stop" in self.hooks:
+            try:
+                with self.acting(), trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
+                    await type(self.actor).on_stop(self.actor, reason)
+            except Exception as error:
+                self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
+        self.ended = True
+        for timer in list(self.timers):
+            timer.cancel()
+        for sender in self.senders.values():
+            sender.close()
+        for target in self.watching:
+            target.forget_watcher(self.cell)
+
+
+class Timer:
+    """A message that is to come, made by `after` or `every`; `cancel()` takes it back."""
+
+    __slots__ = ("_life", "_mailbox", "_message", "deadline", "period")
+
+    def __init__(self, life: Incarnation, deadline: float, period: float | None, mailbox: Mailbox, message: Any) -> None:
+        self._life = life
+        self._mailbox = mailbox
+        self._message = message
+        self.deadline = deadline
+        self.period = period
+
+    def arm(self) -> None:
+        """Starts it."""
+        kernel = self._life.cell.kernel
+        kernel.timers.add(self)
+        kernel.repeating += self.period is not None
+
+    def fire(self) -> None:
+        """Delivers the message."""
+        if self.period is None:
+            del self._life.timers[self]
+        else:
+            self._life.cell.kernel.repeating -= 1
+            self.deadline += self.period
+            self.arm()
+        self._mailbox.admit(self._message)
+
+    def cancel(self) -> None:
+        """Takes it back; does nothing if it has fired or was cancelled already."""
+        if self in self._life.timers:
+            del self._life.timers[self]
+            kernel = self._life.cell.kernel
+            kernel.timers.remove(self)
+            kernel.repeating -= self.period is not None
+            self._life.check_drained()
+            kernel.look()
+
+
+def down(cell: Cell, reason: ExitReason, error: ErrorContext | None, *, restarting: bool) -> None:
+    """Tells the watchers of `cell`; all of them, once, unless it is only being restarted."""
+    for mailbox, restarts in list(cell.watchers.items()):
+        if restarts or not restarting:
+            mailbox.admit(Down(cell.ref, reason, error))
+    if not restarting:
+        cell.watchers.clear()

@@ -1,0 +1,156 @@
+"""What all parts of one running system share."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import Context, copy_context
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actorkit._runtime.dispatcher import Dispatcher
+from actorkit._runtime.event_stream import EventStream
+from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.timers import Timers
+
+if TYPE_CHECKING:
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.dead_letters import DeadLetterQueue
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.supervisor import Supervisor
+    from actorkit._runtime.system import System
+    from actorkit.policy.taxonomy import ErrorContext
+
+ERRORS_KEPT = 1_000
+"""How many of the last errors a run's report has."""
+
+
+class Kernel:
+    """The services of one system, the register of its actors, and the count of what is under way."""
+
+    def __init__(self, system: System, dead_letters: DeadLetterQueue, seed: int | None) -> None:
+        self.system = system
+        self.rng = Random(seed)
+        self.events = EventStream()
+        self.timers = Timers()
+        self.dead_letters = dead_letters
+        self.dispatcher = Dispatcher(self.look, self.crash)
+        self.context: Context = copy_context()
+        self.nursery: trio.Nursery  # from `start` on
+        self.token: trio.lowlevel.TrioToken
+        self.cells: dict[str, Cell] = {}
+        self.supervisors: dict[str, Supervisor] = {}
+        self.retries = 0
+        self.restarts = 0
+        self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
+        self.retired = PortCounts()  # of ports that no longer exist
+        self.repeating = 0  # timers of `every`: they keep no run alive
+        self.crashed: BaseException | None = None
+        self._under_way = 0  # tasks of actors, exits not dealt with yet
+        self._holds = 0
+        self._onlookers: list[trio.Event] = []
+        dead_letters.attach(self.events, self.find_port)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begins to work, in `nursery`."""
+        self.nursery = nursery
+        self.token = trio.lowlevel.current_trio_token()
+        self.dispatcher.start(nursery)
+        nursery.start_soon(self.timers.run)
+
+    # The register
+
+    def remove(self, cell: Cell) -> None:
+        """An actor exists no more; its numbers stay in the totals."""
+        self.retired = total([self.retired, *(mailbox.counts() for mailbox in cell.mailboxes.values())])
+        if self.cells.get(cell.path) is cell:
+            del self.cells[cell.path]
+
+    def find_port(self, path: str) -> Mailbox | None:
+        """The mailbox with this path: `"root/flights/parser.in_row"`."""
+        actor, _, name = path.rpartition(".")
+        cell = self.cells.get(actor)
+        return cell.mailbox(name) if cell is not None and name in cell.in_ports and not cell.refuses else None
+
+    # What is under way
+
+    def begin(self) -> None:
+        """Something begins that a run has to wait for."""
+        self._under_way += 1
+
+    def done(self) -> None:
+        """It is over."""
+        self._under_way -= 1
+        self.look()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing can happen any more by itself."""
+        return self.dispatcher.is_quiet and not self._under_way and self.timers.count == self.repeating
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is queued or in hand, at actors that could handle it."""
+        return not any(cell.is_busy for cell in self.cells.values())
+
+    def look(self) -> None:
+        """Something may have come to rest: whoever waits for that is to look again."""
+        for onlooker in self._onlookers:
+            onlooker.set()
+
+    async def wait_quiet(self) -> None:
+        """Waits until nothing can happen any more by itself."""
+        while not self.is_quiet:
+            await self._wait_for_a_look()
+
+    async def wait_settled(self) -> None:
+        """Waits until nothing is queued or in hand."""
+        await trio.lowlevel.checkpoint()
+        while not self.is_settled:
+            await self._wait_for_a_look()
+
+    async def _wait_for_a_look(self) -> None:
+        onlooker = trio.Event()
+        self._onlookers.append(onlooker)
+        try:
+            await onlooker.wait()
+        finally:
+            self._onlookers.remove(onlooker)
+
+    def next_hold(self) -> int:
+        """Numbers holds in the order in which they begin."""
+        self._holds += 1
+        return self._holds
+
+    # The end
+
+    def crash(self, error: BaseException) -> None:
+        """The system has to end with this error: a tree gave up, or a handler raised what is no failure (KeyboardInterrupt)."""
+        if self.crashed is None:
+            self.crashed = error
+        self.system.end_now()
+
+    def all_counts(self) -> dict[str, PortCounts]:
+        """The numbers of every port that exists."""
+        return {mailbox.path: mailbox.counts() for cell in self.cells.values() for mailbox in cell.mailboxes.values()}
+
+    def snapshot_of(self, cell: Cell) -> dict[str, Any]:
+        """One actor as plain data."""
+        return {
+            "path": cell.path,
+            "kind": "actor",
+            "class": cell.actor_class.__qualname__,
+            "status": cell.status,
+            "incarnation": cell.number,
+            "restarts": cell.restarts,
+            "ports": {
+                mailbox.name: {"capacity": mailbox.capacity, "wired": mailbox.wired, "waiting_senders": len(mailbox.room)}
+                | {
+                    name: getattr(mailbox.counts(), name)
+                    for name in ("accepted", "processed", "skipped", "dead_lettered", "queued", "in_flight")
+                }
+                for mailbox in cell.mailboxes.values()
+            },
+            "wires": {name: [target.path for target in outlet.targets] for name, outlet in cell.outlets.items() if outlet.targets},
+        }

@@ -1,0 +1,174 @@
+"""The sending side: where the messages of an actor's out-ports go."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from trio.lowlevel import enable_ki_protection
+
+from actorkit._runtime.mailbox import Mailbox, shown, type_names
+from actorkit._runtime.waits import DONE
+from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
+from actorkit.events import OutPortUnwired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.ports import OutPort
+
+M = TypeVar("M")
+
+Pick = "Callable[[Any], Mailbox]"
+
+
+class Outlet:
+    """One out-port of one actor, across its lives: the mailboxes that its wires lead to.
+
+    Each entry of `lines` is one wire: it picks the mailbox for a message (a plain wire has one to pick from).
+    """
+
+    __slots__ = ("cell", "discarded", "lines", "path", "targets", "types")
+
+    def __init__(self, cell: Cell, port: OutPort[Any]) -> None:
+        self.cell = cell
+        self.path = f"{cell.path}.{port.name}"
+        self.types = port.types
+        self.lines: list[Callable[[Any], Mailbox]] = []
+        self.targets: list[Mailbox] = []  # all mailboxes that a message could go to
+        self.discarded = 0
+
+    def connect(self, mailboxes: list[Mailbox], pick: Callable[[Any], Mailbox] | None) -> None:
+        """Adds a wire to these mailboxes; `pick` chooses one of them per message (None: there is one)."""
+        only = mailboxes[0]
+        self.lines.append(pick or (lambda _: only))
+        for mailbox in mailboxes:
+            self.targets.append(mailbox)
+            mailbox.wired = True
+            mailbox.open_wires += 1
+
+    def direct(self) -> Mailbox | None:
+        """The mailbox that messages can go to without a look at this outlet: one wire, one type."""
+        return self.targets[0] if len(self.targets) == 1 and self.targets[0].types == self.types else None
+
+    @enable_ki_protection
+    def send(self, message: Any) -> Awaitable[None]:
+        """Sends to every wire, waiting for room where there is none."""
+        receivers = self._receivers(message)
+        if len(receivers) == 1:
+            return receivers[0].send(message)
+        if all(each.has_room for each in receivers):
+            return self._all_at_once(message, receivers)
+        return self._one_by_one(message, receivers)
+
+    @enable_ki_protection
+    def send_nowait(self, message: Any) -> None:
+        """Sends to every wire, or to none: raises `MailboxFull` if one has no room."""
+        receivers = self._receivers(message)
+        full = [each.path for each in receivers if not (each.has_room or each.cell.refuses or each.cell is self.cell)]
+        if full:
+            raise MailboxFull(
+                f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room"
+            )
+        for each in receivers:
+            each.send_nowait(message)
+
+    @enable_ki_protection
+    def emit(self, message: Any) -> None:
+        """Sends to every wire, above capacity if need be; then this actor is held until there is room again."""
+        for each in self._receivers(message):
+            each.emit(message, self.cell)
+
+    def _receivers(self, message: Any) -> list[Mailbox]:
+        if not isinstance(message, self.types):
+            raise MessageTypeError(
+                f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
+                " send what the out-port was declared for"
+            )
+        if not self.lines:
+            self.discarded += 1
+            if self.discarded == 1:
+                self.cell.kernel.events.publish(OutPortUnwired(self.path))
+        return [pick(message) for pick in self.lines]
+
+    def _all_at_once(self, message: Any, receivers: list[Mailbox]) -> Awaitable[None]:
+        dispatcher = self.cell.kernel.dispatcher
+        for each in receivers:
+            each.put(message)
+        dispatcher.budget -= len(receivers)
+        return DONE if dispatcher.budget > 0 else dispatcher.breathe()
+
+    async def _one_by_one(self, message: Any, receivers: list[Mailbox]) -> None:
+        for each in receivers:
+            await each.send(message)
+
+
+class Sender(Generic[M]):
+    """An out-port in use: what `self.out_line` is on a running actor. It belongs to one life of the actor and ends with it."""
+
+    __slots__ = ("_life", "_outlet", "send")
+
+    if TYPE_CHECKING:
+
+        def send(self, message: M) -> Awaitable[None]:
+            """Sends `message` to every wire of this port; waits while a receiver has no room.
+
+            Without a wire the message is discarded, counted, and reported once. A receiver that has ended gets it as a
+            dead letter: that is never the sender's failure.
+
+            Raises:
+                MessageTypeError: `message` is not of the port's type.
+                ActorNotRunning: this life of the actor has ended.
+            """
+            ...
+
+    def __init__(self, outlet: Outlet, life: Incarnation) -> None:
+        self._outlet = outlet
+        self._life = life
+        self.renew()
+
+    def renew(self) -> None:
+        """Takes the shortest way to the receivers; to be called when wires were added."""
+        direct = self._outlet.direct()
+        object.__setattr__(self, "send", self._outlet.send if direct is None else direct.send)
+
+    def close(self) -> None:
+        """This life of the actor has ended: late sends of it are refused."""
+        object.__setattr__(self, "send", self._refuse)
+
+    def send_nowait(self, message: M) -> None:
+        """As `send`, but raises instead of waiting.
+
+        Raises:
+            MailboxFull: a receiver has no room; nobody got the message.
+            MessageTypeError: `message` is not of the port's type.
+            ActorNotRunning: this life of the actor has ended.
+        """
+        if self._life.ended:
+            raise self._refusal(message)
+        self._outlet.send_nowait(message)
+
+    def emit(self, message: M) -> None:
+        """As `send`, for plain handlers: never waits, never fails for lack of room.
+
+        A full receiver takes the message above its capacity, and this actor takes no new message until that port is
+        back within its capacity.
+
+        Raises:
+            MessageTypeError: `message` is not of the port's type.
+            ActorNotRunning: this life of the actor has ended.
+        """
+        if self._life.ended:
+            raise self._refusal(message)
+        self._outlet.emit(message)
+
+    def _refuse(self, message: object) -> Awaitable[None]:
+        raise self._refusal(message)
+
+    def _refusal(self, message: object) -> ActorNotRunning:
+        return ActorNotRunning(
+            f"{self._outlet.path}: incarnation {self._life.number} of this actor has ended, so its late {shown(message)} is refused;"
+            " a handler that was cancelled must let trio.Cancelled pass"
+        )

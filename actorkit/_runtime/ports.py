@@ -1,0 +1,233 @@
+"""What an actor class declares: in-ports, out-ports, and the wires between them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from attrs import frozen
+from trio.lowlevel import disable_ki_protection
+
+from actorkit._runtime.annotations import message_types, runtime_types
+from actorkit._runtime.mailbox import type_names
+from actorkit.errors import ActorNotRunning, PortDefinitionError, WiringError
+from actorkit.policy.checks import check_count
+
+if TYPE_CHECKING:
+    from actorkit._runtime.actor import Actor
+    from actorkit._runtime.outlets import Sender
+    from actorkit._runtime.routing import Route
+    from actorkit._runtime.specs import ChildSpec
+
+M = TypeVar("M")
+R = TypeVar("R")
+O = TypeVar("O")  # noqa: E741
+O_contra = TypeVar("O_contra", contravariant=True)
+M_contra = TypeVar("M_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+DEFAULT_CAPACITY = 1024
+
+
+class InPort(Generic[O_contra, M_contra, R_co]):
+    """A typed mailbox port: whose, of what messages, answering what. Made by `@in_port`.
+
+    On the class it names the port (`ref.send(Greeter.in_greet, …)`); on an instance it is the plain method.
+
+    Attributes:
+        name: the method's name.
+        owner: the actor class.
+        types: the class, or classes, of the messages that it takes.
+        capacity: how many messages may wait before senders do.
+        is_async: whether its handler is `async def`.
+        spec: the child that it belongs to, in a wire to one of several actors of a class: `printer[Printer.in_line]`.
+    """
+
+    def __init__(self, function: Callable[..., Any], capacity: int) -> None:
+        self.function = function
+        self.capacity = capacity
+        self.name = getattr(function, "__name__", "in_port")
+        self.owner: type = object
+        self.types: type | tuple[type, ...] = object
+        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.spec: ChildSpec[Any] | None = None
+        self.__doc__ = getattr(function, "__doc__", None)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Actor, owner: type) -> Callable[[M_contra], Any]: ...
+    def __get__(self, instance: Actor | None, owner: type) -> Any:
+        return self if instance is None else self.function.__get__(instance, owner)
+
+    def define(self) -> None:
+        """Checks the handler and finds out its message type, now that the class exists.
+
+        Raises:
+            PortDefinitionError: it is not a handler, or its annotation is missing or unusable.
+        """
+        function, where = self.function, f"{self.owner.__qualname__}.{self.name}"
+        plain = inspect.unwrap(function)
+        if not callable(function) or isinstance(function, (staticmethod, classmethod, type)):
+            raise PortDefinitionError(
+                f"{where}: @in_port decorates a method, not {function!r}; write def {self.name}(self, message: ItsType)"
+            )
+        if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+            raise PortDefinitionError(f"{where}: a handler returns its answer, it doesn't yield; use `return`")
+        self.types = message_types(function, self.owner, self.name)
+        if inspect.isfunction(function):
+            disable_ki_protection(function)  # the code around it runs under protection: see dispatcher.py
+
+    def copy_for(self, owner: type) -> InPort[Any, Any, Any]:
+        """The same port, as inherited by `owner`."""
+        port: InPort[Any, Any, Any] = InPort(self.function, self.capacity)
+        port.owner, port.name, port.types = owner, self.name, self.types
+        return port
+
+    def of(self, spec: ChildSpec[Any]) -> InPort[Any, Any, Any]:
+        """The port of one child."""
+        port = self.copy_for(self.owner)
+        port.spec = spec
+        return port
+
+    def __str__(self) -> str:
+        return _end_text(self.owner, self.name, self.types, self.spec)
+
+    def __repr__(self) -> str:
+        return f"<InPort {self}>"
+
+
+class _PortDecorator:
+    """What `in_port(…)` with options returns."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+
+    @overload
+    def __call__(self, handler: Callable[[O, M], Awaitable[R]], /) -> InPort[O, M, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[O, M], R], /) -> InPort[O, M, R]: ...
+    def __call__(self, handler: Callable[..., Any], /) -> Any:
+        port: InPort[Any, Any, Any] = InPort(handler, self._capacity)
+        return port
+
+
+@overload
+def in_port(handler: Callable[[O, M], Awaitable[R]], /) -> InPort[O, M, R]: ...
+@overload
+def in_port(handler: Callable[[O, M], R], /) -> InPort[O, M, R]: ...
+@overload
+def in_port(*, capacity: int = DEFAULT_CAPACITY) -> _PortDecorator: ...
+def in_port(handler: Any = None, /, *, capacity: int = DEFAULT_CAPACITY) -> Any:
+    """Makes a method a typed mailbox port: its parameter's annotation is the type of message, what it returns is the answer.
+
+    The method may be `async def` or plain `def`. An actor handles one message at a time.
+
+    Args:
+        capacity: how many messages may wait; then `send` waits too.
+
+    Raises:
+        ValueError: `capacity` is below 1 (a wrong type: TypeError).
+    """
+    check_count("in_port", "capacity", capacity, 1)
+    decorator = _PortDecorator(capacity)
+    return decorator if handler is None else decorator(handler)
+
+
+class OutPort(Generic[M]):
+    """A typed out-port: `out_line = OutPort(str)`. On an instance it is a sender: `await self.out_line.send("…")`.
+
+    Args:
+        message_type: the class of the messages (at run time a union will do, too).
+        required: whether a tree that leaves it without a wire is refused.
+    """
+
+    def __init__(self, message_type: type[M], *, required: bool = False) -> None:
+        self.types = runtime_types(message_type, "OutPort")
+        self.required = required
+        self.name = "out_port"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type[O]) -> OutEnd[O, M]: ...
+    @overload
+    def __get__(self, instance: Actor, owner: type) -> Sender[M]: ...
+    def __get__(self, instance: Actor | None, owner: type) -> Any:
+        if instance is None:
+            end: OutEnd[Any, M] = OutEnd(owner, self.name, self.types, None)
+            return end
+        try:
+            life = instance._actorkit_life
+        except AttributeError:
+            raise ActorNotRunning(
+                f"{owner.__qualname__}.{self.name}: this {owner.__qualname__} is not part of a running tree, so there is nobody to send to;"
+                " declare it with child(…) and run the tree, or test its handlers as plain methods"
+            ) from None
+        return life.senders.get(self.name) or life.sender(self.name)
+
+
+@frozen(repr=False, eq=False)
+class OutEnd(Generic[O_contra, M]):
+    """The sending end of a wire: an out-port of a class, or of one child (`english[Greeter.out_line]`)."""
+
+    owner: type
+    name: str
+    types: type | tuple[type, ...]
+    spec: ChildSpec[Any] | None
+
+    def __rshift__(self, to: InPort[Any, M, Any]) -> Wire:
+        return Wire(self, (_in_end(self, to),), None)
+
+    def of(self, spec: ChildSpec[Any]) -> OutEnd[Any, Any]:
+        """The end at one child."""
+        return OutEnd(self.owner, self.name, self.types, spec)
+
+    def __str__(self) -> str:
+        return _end_text(self.owner, self.name, self.types, self.spec)
+
+    def __repr__(self) -> str:
+        return f"<OutEnd {self}>"
+
+
+@frozen(eq=False)
+class Wire:
+    """A connection: from an out-port to an in-port, or to several that share the messages by a route."""
+
+    out: OutEnd[Any, Any]
+    to: tuple[InPort[Any, Any, Any], ...]
+    route: Route | None
+
+    def __str__(self) -> str:
+        return f"{self.out} >> {' | '.join(map(str, self.to))}"
+
+
+def wire(out: OutEnd[Any, M], to: Sequence[InPort[Any, M, Any]], *, route: Route) -> Wire:
+    """A wire whose receivers share the messages instead of each getting all: `wire(out, [a, b], route=round_robin)`.
+
+    Raises:
+        WiringError: there is no receiver, or one of another type.
+    """
+    if not to:
+        raise WiringError(f"wire({out}, []): there is no receiver; name at least one in-port")
+    return Wire(out, tuple(_in_end(out, each) for each in to), route)
+
+
+def _in_end(out: OutEnd[Any, Any], to: Any) -> InPort[Any, Any, Any]:
+    if not isinstance(to, InPort):
+        raise WiringError(f"{out} >> {to!r}: the right end of a wire is an in-port of an actor class, or of a child: child[Class.in_port]")
+    takes = to.types if isinstance(to.types, tuple) else (to.types,)
+    sends = out.types if isinstance(out.types, tuple) else (out.types,)
+    if not all(issubclass(each, takes) for each in sends):
+        raise WiringError(f"{out} >> {to}: {type_names(out.types)} is sent, but {type_names(to.types)} is taken; wire ports of one type")
+    return to
+
+
+def _end_text(owner: type, name: str, types: type | tuple[type, ...], spec: ChildSpec[Any] | None) -> str:
+    whose = f"{owner.__qualname__}.{name}({type_names(types)})"
+    return whose if spec is None else f"{spec.name}[{whose}]"

@@ -1,0 +1,216 @@
+"""What is done when a handler fails: the shell around `policy/recovery.py`, which decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actorkit._runtime.timers import Alarm
+from actorkit._runtime.waits import Envelope
+from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped
+from actorkit.messages import ExitReason
+from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy
+from actorkit.policy.taxonomy import ErrorContext, fingerprint
+
+if TYPE_CHECKING:
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.mailbox import Mailbox
+
+HISTORY = 100
+"""How many of a component's last errors a policy sees."""
+POISONS = 1_000
+"""How many fingerprints of poison are remembered per actor."""
+
+
+class Recovery:
+    """The failures of one actor: makes each an `ErrorContext`, asks the policy, and does what it says.
+
+    The failing message stays in hand, in flight, until its fate is decided here or by the supervisor.
+    """
+
+    __slots__ = ("_alarm", "_cell", "_errors", "_history", "_occurrences", "_poisons", "policy")
+
+    def __init__(self, cell: Cell, policy: RecoveryPolicy) -> None:
+        self._cell = cell
+        self.policy = policy
+        self._alarm: Alarm | None = None
+        self._errors = 0
+        self._history: deque[ErrorContext] | None = None
+        self._occurrences: dict[str, tuple[int, float]] | None = None  # fingerprint → how often, first when
+        self._poisons: dict[str, None] | None = None
+
+    # The way of a message that failed
+
+    def message_failed(self, error: Exception, life: Incarnation | None) -> None:
+        """The handler of the message in hand has raised."""
+        cell, port = self._cell, self._cell.port
+        if cell.killed or cell.life is not life or port is None:
+            cell.kernel.events.publish(CleanupFailed(cell.path, "a cancelled handler", error))
+            return
+        envelope = cell.message
+        if type(envelope) is not Envelope:
+            envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
+        if envelope.message_id is None:
+            envelope.message_id = f"{port.path}#{port.accepted - len(port.queue)}"
+        context = self._describe(error, port, envelope)
+        action, history = self._decide(context)
+        envelope.attempts += 1
+        if action is RecoveryAction.RETRY:
+            self._retry(envelope, context, history)
+            return
+        self._report(context, action)
+        if action is RecoveryAction.QUARANTINE_MESSAGE:
+            self._quarantine(port, envelope, context, history)
+        elif action is RecoveryAction.LOG_AND_CONTINUE:
+            self._skip(port, envelope, context)
+        elif action is RecoveryAction.ESCALATE:
+            cell.exit(ExitReason.FAILED, error=context, escalate=True)
+        else:
+            charged, envelope.restarted = not envelope.restarted, True  # restarts while one message is being tried count once
+            cell.exit(ExitReason.FAILED, error=context, charged=charged)
+
+    def _retry(self, envelope: Envelope, context: ErrorContext, history: list[ErrorContext]) -> None:
+        kernel = self._cell.kernel
+        delay = self.policy.delay(context, kernel.rng, history)
+        kernel.retries += 1
+        self._report(context, RecoveryAction.RETRY, delay)
+        self._cell.close()
+        self._alarm = Alarm(trio.current_time() + delay, self._try_again)
+        kernel.timers.add(self._alarm)
+
+    def _try_again(self) -> None:
+        self._alarm = None
+        self._cell.open()
+
+    def cancel_retry(self) -> None:
+        """The retry in hand, if any, is off: the actor is being stopped, or restarted."""
+        if self._alarm is not None:
+            self._cell.kernel.timers.remove(self._alarm)
+            self._alarm = None
+
+    def _quarantine(self, port: Mailbox, envelope: Envelope, context: ErrorContext, history: list[ErrorContext]) -> None:
+        self.dead_letter(port, envelope, self.policy.reason(context, history), context)
+        self._cell.port = None
+        if self.policy.is_poison(context, history):
+            if self._poisons is None:
+                self._poisons = {}
+            self._poisons[context.fingerprint] = None
+            if len(self._poisons) > POISONS:
+                del self._poisons[next(iter(self._poisons))]
+            # It crashed its actor: the instance may be half-changed, so it gets a fresh one, at no charge.
+            self._cell.exit(ExitReason.FAILED, error=context, charged=False)
+
+    def _skip(self, port: Mailbox, envelope: Envelope, context: ErrorContext) -> None:
+        port.skip("log_continue")
+        self._cell.port = None
+        events = self._cell.kernel.events
+        if events.hears(MessageSkipped.level):
+            events.publish(MessageSkipped(port.path, "log_continue"))
+        envelope.fail(f"{port.path} could not answer, its handler failed: {context.error_message}", context)
+
+    def dead_letter(self, port: Mailbox, item: Any, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
+        """Gives a message up: counts it, keeps it as a dead letter, tells its asker. The one way out for a message not handled."""
+        port.count_dead_letter(reason)
+        envelope = item if type(item) is Envelope else None
+        message, attempts = (item, 0) if envelope is None else (envelope.message, envelope.attempts)
+        self._cell.kernel.dead_letters.put(message, port.path, reason, error, attempts)
+        if envelope is not None:
+            why = "the actor has ended" if error is None else f"its handler failed: {error.error_message}"
+            envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
+
+    # Failures without a message
+
+    def life_failed(self, where: str, error: Exception) -> bool:
+        """`run`, a hook or a background task has raised. Says whether the actor just goes on."""
+        context = self._describe(error, None, None, where)
+        action, history = self._decide(context)
+        self._report(context, action)
+        if action is RecoveryAction.LOG_AND_CONTINUE:
+            return True
+        if action is RecoveryAction.ESCALATE:
+            self._cell.exit(ExitReason.FAILED, error=context, escalate=True)
+        else:
+            self._cell.exit(ExitReason.FAILED, error=context, delay=self._restart_delay(context, history))
+        return False
+
+    def start_failed(self, error: Exception) -> tuple[ErrorContext, RecoveryAction, float]:
+        """The constructor, `restore` or `on_start` has raised: what happened, what to do, seconds to wait before a new try."""
+        context = self._describe(error, None, None, "start")
+        action, history = self._decide(context)
+        self._report(context, action)
+        return context, action, self._restart_delay(context, history)
+
+    def _restart_delay(self, context: ErrorContext, history: list[ErrorContext]) -> float:
+        """Where no message is at fault, a restart waits as long as a retry of such a failure would."""
+        schedule = self.policy.retry.for_category(context.category)
+        if not schedule.max_retries:
+            return 0.0
+        row = 1
+        for earlier in reversed(history[:-1]):
+            if earlier.message_id is not None or earlier.category is not context.category or row >= schedule.max_retries:
+                break
+            row += 1
+        return schedule.delay(row, self._cell.kernel.rng)
+
+    # What all failures have in common
+
+    def _describe(self, error: Exception, port: Mailbox | None, envelope: Envelope | None, where: str = "") -> ErrorContext:
+        now = trio.current_time()
+        what = self.policy.classifier.classify(error)
+        code = fingerprint(error)
+        if self._occurrences is None:
+            self._occurrences = {}
+        seen, first = self._occurrences.pop(code, (0, now))
+        self._occurrences[code] = (seen + 1, first)
+        if len(self._occurrences) > HISTORY:
+            del self._occurrences[next(iter(self._occurrences))]
+        self._errors += 1
+        metadata: dict[str, Any] = {"where": where} if where else {}
+        if self._poisons is not None and code in self._poisons:
+            metadata["known_poison"] = True
+        return ErrorContext(
+            error_id=f"{self._cell.path}!{self._errors}",
+            severity=what.severity,
+            category=what.category,
+            component_name=self._cell.path,
+            port_name=None if port is None else port.name,
+            message_id=None if envelope is None else envelope.message_id,
+            occurrence_count=seen + 1,
+            first_occurrence=first,
+            last_occurrence=now,
+            recovery_attempts=0 if envelope is None else envelope.attempts,
+            metadata=metadata,
+            exception=error,
+            fingerprint=code,
+        )
+
+    def _decide(self, context: ErrorContext) -> tuple[RecoveryAction, list[ErrorContext]]:
+        if self._history is None:
+            self._history = deque(maxlen=HISTORY)
+        self._history.append(context)
+        history = list(self._history)
+        try:
+            return self.policy.decide(context, history), history
+        except Exception as error:  # a user's policy: its bug must not lose the message
+            self._cell.kernel.events.publish(CleanupFailed(self._cell.path, f"{type(self.policy).__name__}.decide", error))
+            return RecoveryPolicy.decide(self.policy, context, history), history
+
+    def _report(self, context: ErrorContext, action: RecoveryAction, delay: float = 0.0) -> None:
+        kernel = self._cell.kernel
+        kernel.errors.append(context)
+        if kernel.events.hears(HandlerFailed.level):
+            kernel.events.publish(HandlerFailed(self._cell.path, context, action, delay))
+        if "err_errors" in self._cell.outlets:
+            self._cell.outlets["err_errors"].emit(context)
+
+
+def check_answer(answer: object) -> None:
+    """A plain handler that returns a coroutine would lose it in silence: raises TypeError."""
+    if type(answer) is CoroutineType:
+        name = answer.__qualname__
+        answer.close()
+        raise TypeError(f"a plain handler returned the coroutine {name!r}, which nobody would await; write the handler as `async def`")

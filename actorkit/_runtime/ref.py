@@ -1,0 +1,191 @@
+"""Addresses: what others hold of an actor. They stay valid across its restarts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import trio
+
+from actorkit._runtime.waits import Envelope, handling
+from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError, SpecError
+from actorkit.policy.checks import check_seconds
+
+if TYPE_CHECKING:
+    from actorkit._runtime.actor import Actor
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.ports import InPort
+
+A_co = TypeVar("A_co", bound="Actor", covariant=True)
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+ASK_TIMEOUT = 5.0
+"""Seconds that an ask waits by default; as in Erlang's gen_server:call."""
+
+
+class ActorRef(Generic[A_co]):
+    """The address of an actor: send to it, ask it, pass it on. Hashable; two are equal if they address the same actor."""
+
+    __slots__ = ("cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    @property
+    def path(self) -> str:
+        """Where the actor stands in the tree: `"root/flights/parser"`."""
+        return self.cell.path
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether what is sent to it may be handled: it has neither ended nor been stopped. (While it restarts, it is alive.)"""
+        return not self.cell.refuses
+
+    def send(self, port: InPort[A_co, M, Any], message: M) -> Awaitable[None]:
+        """Sends `message` to one of the actor's ports; waits while that port is full. Await it.
+
+        To an actor that was stopped or has ended, the message becomes a dead letter.
+
+        Raises:
+            MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
+        """
+        return (self.cell.resolved.get(port) or self.resolve(port)).send(message)
+
+    def send_nowait(self, port: InPort[A_co, M, Any], message: M) -> None:
+        """As `send`, but raises instead of waiting.
+
+        Raises:
+            MailboxFull: the port has no room; nothing was accepted.
+            MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
+        """
+        (self.cell.resolved.get(port) or self.resolve(port)).send_nowait(message)
+
+    def ask(self, port: InPort[A_co, M, R], message: M, *, timeout: float | None = ASK_TIMEOUT) -> Awaitable[R]:
+        """Sends a request and waits for its answer: what the handler returns. Await it.
+
+        An ask made while handling another ask ends with that one's deadline at the latest.
+
+        Args:
+            port: one of the actor's ports.
+            message: the request.
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            AskFailed: the request was given up, or the actor has ended; `.error` says why, if a failure was behind it.
+            trio.TooSlowError: there was no answer in time. A request not yet handled by then never is.
+            DeadlockError: an actor asks itself while it handles a message.
+            MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
+        """
+        return cast("Awaitable[R]", ask(self.cell.resolved.get(port) or self.resolve(port), message, timeout))
+
+    def port(self, port: InPort[A_co, M, R]) -> PortRef[M, R]:
+        """The address of one of its ports.
+
+        Raises:
+            MessageTypeError: the port is another actor's.
+        """
+        return PortRef(self.resolve(port))
+
+    def resolve(self, port: InPort[Any, Any, Any]) -> Mailbox:
+        """The mailbox of this actor's port."""
+        cell = self.cell
+        name = getattr(port, "name", None)
+        if name not in cell.in_ports or not issubclass(cell.actor_class, port.owner):
+            ports = ", ".join(cell.in_ports) or "none"
+            raise MessageTypeError(f"{cell.path} is a {cell.actor_class.__qualname__} and has no port {port}; its in-ports are: {ports}")
+        mailbox = cell.resolved[port] = cell.mailbox(port.name)
+        return mailbox
+
+    def __eq__(self, other: object) -> bool:
+        return self.cell is other.cell if isinstance(other, ActorRef) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.cell)
+
+    def __repr__(self) -> str:
+        return f"<ActorRef {self.path}>"
+
+
+class PortRef(Generic[M_contra, R_co]):
+    """The address of one port of an actor."""
+
+    __slots__ = ("_mailbox",)
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    @property
+    def path(self) -> str:
+        """`"root/flights/parser.in_row"`."""
+        return self._mailbox.path
+
+    def send(self, message: M_contra) -> Awaitable[None]:
+        """As `ActorRef.send`."""
+        return self._mailbox.send(message)
+
+    def send_nowait(self, message: M_contra) -> None:
+        """As `ActorRef.send_nowait`."""
+        self._mailbox.send_nowait(message)
+
+    def ask(self, message: M_contra, *, timeout: float | None = ASK_TIMEOUT) -> Awaitable[R_co]:
+        """As `ActorRef.ask`."""
+        return cast("Awaitable[R_co]", ask(self._mailbox, message, timeout))
+
+    def send_from_thread(self, message: M_contra) -> None:
+        """Sends from a thread other than trio's: blocks that thread until the message is accepted.
+
+        Raises:
+            ActorkitError: the system's run has ended; nothing was accepted.
+            MessageTypeError: the port does not take this message; nothing was accepted.
+            RuntimeError: called in trio's own thread (use `send` there).
+        """
+        mailbox = self._mailbox
+
+        async def send() -> None:
+            await mailbox.send(message)
+
+        try:
+            trio.from_thread.run(send, trio_token=mailbox.cell.kernel.token)
+        except trio.RunFinishedError:
+            raise ActorkitError(f"{self.path}: the run that this port belongs to has ended; the message was not accepted") from None
+
+    def __eq__(self, other: object) -> bool:
+        return self._mailbox is other._mailbox if isinstance(other, PortRef) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._mailbox)
+
+    def __repr__(self) -> str:
+        return f"<PortRef {self.path}>"
+
+
+def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
+    """Puts a request into `mailbox`; awaiting what it returns yields the answer."""
+    if timeout is None:
+        timeout = math.inf
+    elif not timeout >= 0:
+        check_seconds(mailbox.path, "timeout", timeout)
+        raise SpecError(f"{mailbox.path}: timeout = {timeout!r}: expected seconds, 0 or more, or None")
+    asker = handling.get()
+    kernel = mailbox.cell.kernel
+    dispatcher = kernel.dispatcher
+    now = dispatcher.now if dispatcher.current is not None else trio.current_time()
+    deadline = now + timeout
+    if asker is not None:
+        if asker is mailbox.cell:
+            raise DeadlockError(
+                f"{asker.path} asks itself: {asker.path} → {mailbox.path} → {asker.path} would wait for ever, as it handles one message"
+                " at a time; call the method directly, or ask from a background task (self.start_soon)"
+            )
+        if type(asker.message) is Envelope and asker.message.deadline < deadline:
+            deadline = asker.message.deadline
+    envelope = Envelope(dispatcher, message, is_ask=True)
+    mailbox.ask(envelope)
+    if deadline != math.inf and not envelope.done:
+        envelope.expire_at(deadline, kernel.timers)
+    return envelope

@@ -1,0 +1,410 @@
+"""Supervisors: start children in order, act on their exits, stop them in reverse order.
+
+The rules are Erlang/OTP's (`policy/restart.py` decides); tests/conformance says them one by one. A supervisor deals with
+one thing at a time; a start that fails during a restart comes back to it as a new event, so that in between it can be
+asked, and stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+from attrs import evolve
+
+from actorkit._runtime.cell import Cell
+from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, StartFailure, SupervisorChild
+from actorkit._runtime.ref import ActorRef
+from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec
+from actorkit._runtime.timers import Alarm
+from actorkit._runtime.wiring import connect
+from actorkit.errors import SpecError, SpecTypeError, SupervisionError, UnknownActor
+from actorkit.events import ChildExited, SupervisorGaveUp, SupervisorStarted, SupervisorStopped
+from actorkit.messages import Exit, ExitReason
+from actorkit.policy.checks import check_significant
+from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy
+from actorkit.policy.restart import Restart, RestartWindow, auto_shuts_down, plan, wants_restart
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from actorkit._runtime.actor import Actor
+    from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.ports import Wire
+    from actorkit.policy.taxonomy import ErrorContext
+
+A = TypeVar("A", bound="Actor")
+
+
+class Supervisor:
+    """A supervisor at work, as `system.supervisor(path)` or `self.supervisor`: administers its children."""
+
+    def __init__(self, kernel: Kernel, spec: SupervisorSpec, path: str, parent: Supervisor | None) -> None:
+        self.kernel = kernel
+        self.spec = spec
+        self.path = path
+        self.parent = parent
+        self.recovery: RecoveryPolicy = spec.recovery or (RecoveryPolicy() if parent is None else parent.recovery)
+        self.children: dict[str, Child] = {}
+        self.number = 0
+        self.is_running = False
+        self._window = RestartWindow(spec.max_restarts or 0, spec.within or 1.0)
+        self._events: deque[tuple[Child, Callable[[], Awaitable[None]]]] = deque()
+        self._news = trio.Event()
+        self._one_at_a_time = trio.Lock()
+        self._serving: trio.CancelScope | None = None
+        self._starting: trio.CancelScope | None = None  # a start during a restart: a stop need not wait for it
+        self._stopping = False
+        self._last_number = 0  # of dynamic children
+        kernel.supervisors[path] = self
+        for each in spec.children:
+            self._add(each)
+
+    def _add(self, spec: Spec) -> Child:
+        path = f"{self.path}/{spec.name}"
+        child: Child
+        if isinstance(spec, SupervisorSpec):
+            child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
+        elif isinstance(spec, ChildSpec):
+            cell = self.kernel.cells[path] = Cell(self.kernel, spec, path, self)
+            child = ActorChild(cell, spec)
+        else:
+            raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
+        self.children[spec.name] = child
+        return child
+
+    # ------------------------------------------------------------------------------------------------ start and stop
+
+    async def start(self) -> None:
+        """Starts all children in order; when one cannot be started, stops those before it and raises `StartFailure`."""
+        self.number += 1
+        self._stopping = False
+        self._window.clear()
+        for child in [each for each in self.children.values() if each.added]:
+            self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
+        try:
+            for child in self.children.values():
+                if not child.completed:
+                    child.wanted = True
+                    await child.start()
+        except BaseException as error:
+            with trio.CancelScope(shield=True):
+                await self._stop_children(ExitReason.SHUTDOWN, math.inf if isinstance(error, StartFailure) else -math.inf)
+            raise
+        self.is_running = True
+        self._serving = trio.CancelScope()
+        self.kernel.nursery.start_soon(self._serve, self._serving)
+        self.kernel.events.publish(SupervisorStarted(self.path))
+
+    def start_sources(self) -> None:
+        """Starts `run` of all sources below."""
+        for child in self.children.values():
+            child.start_sources()
+
+    async def stop(self, reason: ExitReason, deadline: float) -> None:
+        """Stops all children in reverse order, and itself. An unfinished restart is broken off."""
+        self._stopping = True
+        if self._starting is not None:
+            self._starting.cancel()
+        async with self._one_at_a_time:
+            await self._stop_children(reason, deadline)
+            if self._serving is not None:
+                self._serving.cancel()
+                self._serving = None
+            while self._events:
+                self._events.popleft()
+                self.kernel.done()
+            if self.is_running:
+                self.is_running = False
+                self.kernel.events.publish(SupervisorStopped(self.path, reason))
+
+    async def _stop_children(self, reason: ExitReason, deadline: float) -> None:
+        children = list(reversed(self.children.values()))
+        for child in children:
+            self._cancel_alarm(child)
+        if self.spec.dynamic:
+            async with trio.open_nursery() as nursery:
+                for child in children:
+                    nursery.start_soon(child.stop, reason, deadline)
+            for child in children:
+                self._remove(child, reason, None)
+        else:
+            for child in children:
+                await child.stop(reason, deadline)
+                if child.spec.restart is Restart.TEMPORARY:
+                    self._remove(child, reason, None)
+
+    # ------------------------------------------------------------------------------------------------ exits
+
+    def on_exit(self, unit: Cell | Supervisor, exit: Exit) -> None:
+        """A child's life has ended, or has to. Dealt with soon, in order."""
+        child = self.children.get(unit.path.rpartition("/")[2])
+        if child is not None and child.unit is unit:
+            self._post(child, partial(self.child_exited, child, exit))
+
+    def _post(self, child: Child, deal: Callable[[], Awaitable[None]]) -> None:
+        if not self._stopping:
+            self.kernel.begin()
+            self._events.append((child, deal))
+            self._news.set()
+
+    async def _serve(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                while not self._events:
+                    self._news = trio.Event()
+                    await self._news.wait()
+                child, deal = self._events.popleft()
+                try:
+                    async with self._one_at_a_time:
+                        if not self._stopping and self.children.get(child.name) is child:
+                            await deal()
+                finally:
+                    self.kernel.done()
+
+    async def child_exited(self, child: Child, exit: Exit) -> None:
+        """What to do about one exit: nothing, a restart, or to give up."""
+        if not child.is_running or exit.incarnation != child.number:
+            return  # of an earlier life
+        if exit.escalate:
+            await self._give_up(f"child {child.name!r} escalated a failure", exit.error)
+            return
+        await child.stop(exit.reason, math.inf)
+        if exit.drained or not wants_restart(child.spec.restart, exit.reason):
+            await self._ended(child, exit)
+        else:
+            await self._count_and_restart(child, exit)
+
+    async def _start_failed(self, child: Child, failure: StartFailure) -> None:
+        """A start during a restart failed: that counts like one more exit."""
+        if not child.wanted or child.is_running:
+            return
+        if failure.action is RecoveryAction.ESCALATE:
+            await self._give_up(f"child {child.name!r} escalated a failure to start", failure.error)
+        else:
+            await self._count_and_restart(child, Exit(child.number, ExitReason.FAILED, failure.error, delay=failure.delay))
+
+    async def _due(self, child: Child) -> None:
+        """A child's back-off is over."""
+        child.alarm = None
+        if child.wanted and not child.is_running:
+            await self._restart(child)
+
+    async def _ended(self, child: Child, exit: Exit) -> None:
+        """A child has ended and is not restarted."""
+        if exit.reason.is_abnormal:
+            self.kernel.events.publish(ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=False, error=exit.error))
+        child.wanted, child.completed = False, True
+        if child.spec.restart is Restart.TEMPORARY or self.spec.dynamic:
+            self._remove(child, exit.reason, exit.error)
+        else:
+            child.retire(exit.reason, exit.error)
+        left = sum(each.spec.significant and each.wanted for each in self.children.values())
+        if auto_shuts_down(self.spec.auto_shutdown, child.spec.significant, left):
+            await self._end(ExitReason.SHUTDOWN, None)
+
+    async def _count_and_restart(self, child: Child, exit: Exit) -> None:
+        now, budget, delay = trio.current_time(), child.window or self._window, exit.delay
+        allowed = not exit.charged or budget.allows(now)
+        if allowed:
+            child.restarts += 1
+            self.kernel.restarts += 1
+            delay = max(delay, self._back_off(child, now))
+        self.kernel.events.publish(
+            ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=allowed, delay=delay, error=exit.error)
+        )
+        if not allowed:
+            used_up = f"{budget.max_restarts} restarts in {budget.within:g} s are used up"
+            await self._give_up(f"child {child.name!r} ended ({exit.reason.value}), and {used_up}", exit.error)
+            return
+        child.restarting(exit.reason, exit.error)
+        await self._stop_bystanders(child)
+        if delay:
+            child.alarm = Alarm(now + delay, lambda: self._post(child, partial(self._due, child)))
+            self.kernel.timers.add(child.alarm)
+        else:
+            await self._restart(child)
+
+    def _back_off(self, child: Child, now: float) -> float:
+        """Seconds to wait before this restart; the count begins anew when the child has been up for a while."""
+        backoff = child.spec.backoff
+        if backoff is None:
+            return 0.0
+        child.attempt = 1 if now - child.up_since > max(self._window.within, child.backed_off) else child.attempt + 1
+        child.backed_off = backoff.delay(child.attempt, self.kernel.rng)
+        child.up_since = now + child.backed_off
+        return child.backed_off
+
+    async def _stop_bystanders(self, child: Child) -> None:
+        for name in plan(self.spec.strategy, list(self.children), child.name).stop:
+            other = self.children[name]
+            if other.is_running:
+                await other.stop(ExitReason.SHUTDOWN, math.inf)
+                if other.spec.restart is Restart.TEMPORARY:
+                    self._remove(other, ExitReason.SHUTDOWN, None)
+                else:
+                    other.restarting(ExitReason.SHUTDOWN, None)
+
+    async def _restart(self, child: Child) -> None:
+        """Starts the child and the bystanders that were stopped with it, in order."""
+        await self._stop_bystanders(child)  # those that came up in a try before
+        group = [self.children[name] for name in plan(self.spec.strategy, list(self.children), child.name).start]
+        group = [each for each in group if each.wanted and not each.is_running]
+        for each in group:
+            self._cancel_alarm(each)
+            try:
+                with trio.CancelScope() as self._starting:
+                    await each.start()
+            except StartFailure as failure:
+                self._post(each, partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
+                return
+            finally:
+                self._starting = None
+            if self._stopping:
+                return
+        for each in group:
+            each.start_sources()
+
+    async def _give_up(self, why: str, error: ErrorContext | None) -> None:
+        self.kernel.events.publish(SupervisorGaveUp(self.path, why, error))
+        await self._end(ExitReason.FAILED, error, why)
+
+    async def _end(self, reason: ExitReason, error: ErrorContext | None, why: str = "") -> None:
+        """Ends itself: stops its children and tells its own supervisor."""
+        await self._stop_children(ExitReason.SHUTDOWN, math.inf)
+        if self.parent is not None:
+            self.parent.on_exit(self, Exit(self.number, reason, error))
+
+    def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None) -> None:
+        child.retire(reason, error)
+        child.forget()
+        self.children.pop(child.name, None)
+
+    def _cancel_alarm(self, child: Child) -> None:
+        if child.alarm is not None:
+            self.kernel.timers.remove(child.alarm)
+            child.alarm = None
+
+    # ------------------------------------------------------------------------------------------------ administration
+
+    @overload
+    async def start_child(self, spec: ChildSpec[A], wires: Sequence[Wire] = ()) -> ActorRef[A]: ...
+    @overload
+    async def start_child(self, spec: SupervisorSpec, wires: Sequence[Wire] = ()) -> Supervisor: ...
+    async def start_child(self, spec: Any, wires: Sequence[Wire] = ()) -> Any:
+        """Adds a child and starts it; returns its address (of a supervisor: the supervisor).
+
+        Under a dynamic supervisor a child without a name of its own gets a number: `worker-1`, `worker-2`, …
+
+        Raises:
+            SpecError: the name is taken, or there are `max_children` already.
+            WiringError: a wire does not fit; nothing was started.
+            SupervisionError: it could not be started, and was not added; `__cause__` says why.
+        """
+        async with self._one_at_a_time:
+            self._check_is_running()
+            if self.spec.dynamic and isinstance(spec, ChildSpec) and not spec.named:
+                self._last_number += 1
+                spec = evolve(spec, name=f"{spec.name}-{self._last_number}")
+            if not isinstance(spec, Spec):
+                raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
+            if spec.name in self.children:
+                raise SpecError(f"{self.path} has a child {spec.name!r} already: give this one another name by .options(name=…)")
+            if self.spec.max_children is not None and len(self.children) >= self.spec.max_children:
+                raise SpecError(
+                    f"{self.path} has {self.spec.max_children} children, its max_children: stop one first, or raise max_children"
+                )
+            check_significant(spec.title, spec.significant, spec.restart, self.spec.auto_shutdown)
+            child = self._add(spec)
+            try:
+                child.added = True
+                connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())])
+                await child.start()
+            except BaseException:
+                self._remove(child, ExitReason.FAILED, None)
+                raise
+            child.start_sources()
+            return child.unit.ref if isinstance(child.unit, Cell) else child.unit
+
+    async def stop_child(self, name: str) -> None:
+        """Stops a child. What is queued waits until it is restarted; what is sent to it meanwhile becomes dead letters.
+
+        A TEMPORARY child, and one of a dynamic supervisor, is forgotten as well.
+
+        Raises:
+            UnknownActor: there is no such child; the text lists those there are.
+        """
+        async with self._one_at_a_time:
+            child = self._child(name)
+            child.wanted = False
+            self._cancel_alarm(child)
+            await child.stop(ExitReason.SHUTDOWN, math.inf)
+            if child.spec.restart is Restart.TEMPORARY or self.spec.dynamic:
+                self._remove(child, ExitReason.SHUTDOWN, None)
+            elif not child.completed:
+                child.set_aside(ExitReason.SHUTDOWN, None)
+
+    async def restart_child(self, name: str) -> None:
+        """Starts a child again that was stopped, or has ended.
+
+        Raises:
+            UnknownActor: there is no such child; the text lists those there are.
+            SpecError: it is running.
+            SupervisionError: it could not be started; `__cause__` says why.
+        """
+        async with self._one_at_a_time:
+            self._check_is_running()
+            child = self._child(name)
+            if child.is_running:
+                raise SpecError(f"{child.path} is running: stop it first, with stop_child({name!r})")
+            self._cancel_alarm(child)
+            child.wanted, child.completed = True, False
+            await child.start()
+            child.start_sources()
+
+    async def delete_child(self, name: str) -> None:
+        """Forgets a child that was stopped, or has ended; what it had queued becomes dead letters.
+
+        Raises:
+            UnknownActor: there is no such child; the text lists those there are.
+            SpecError: it is running.
+        """
+        async with self._one_at_a_time:
+            child = self._child(name)
+            if child.is_running or child.wanted:
+                raise SpecError(f"{child.path} is running: stop it first, with stop_child({name!r})")
+            self._remove(child, ExitReason.SHUTDOWN, None)
+
+    def which_children(self) -> list[ChildInfo]:
+        """Its children, in order."""
+        return [each.info() for each in self.children.values()]
+
+    def count_children(self) -> ChildCounts:
+        """How many children it has."""
+        supervisors = sum(each.kind == "supervisor" for each in self.children.values())
+        return ChildCounts(
+            specs=len(self.children),
+            active=sum(each.is_running for each in self.children.values()),
+            supervisors=supervisors,
+            actors=len(self.children) - supervisors,
+        )
+
+    def _child(self, name: str) -> Child:
+        if name not in self.children:
+            raise UnknownActor(f"{self.path} has no child {name!r}; its children are: {', '.join(self.children) or 'none'}")
+        return self.children[name]
+
+    def _check_is_running(self) -> None:
+        if not self.is_running or self._stopping:
+            raise SupervisionError(f"{self.path} is not running, so it can't start a child")
+
+    def retire_all(self, why: DeadLetterReason) -> None:
+        """The system has ended: whatever is still queued below becomes dead letters."""
+        for child in self.children.values():
+            child.retire(ExitReason.SHUTDOWN, None, why)
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self.path}>"

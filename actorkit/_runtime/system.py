@@ -1,0 +1,269 @@
+"""A running tree: open it, talk to it, look at it, stop it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+from attrs import evolve
+
+from actorkit._runtime.cascade_manager import CascadeManager
+from actorkit._runtime.dead_letters import DeadLetterQueue
+from actorkit._runtime.kernel import Kernel
+from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
+from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
+from actorkit._runtime.streams import finish_streams
+from actorkit._runtime.waits import acting
+from actorkit._runtime.wiring import candidates, check_required, connect
+from actorkit.errors import SpecError, SpecTypeError, UnknownActor
+from actorkit.events import Event
+from actorkit.messages import ExitReason
+from actorkit.policy.recovery import DeadLetterReason
+from actorkit.policy.restart import grace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from actorkit._runtime.actor import Actor
+    from actorkit._runtime.event_stream import Subscription
+    from actorkit._runtime.ref import ActorRef
+    from actorkit._runtime.supervisor import Supervisor
+
+A = TypeVar("A", bound="Actor")
+E = TypeVar("E", bound=Event)
+
+Tree = SupervisorSpec | ChildSpec[Any]
+
+_running: set[Tree] = set()  # the trees that run in this process
+
+
+@asynccontextmanager
+async def open_system(tree: Tree, *, dead_letters: DeadLetterQueue | None = None, seed: int | None = None) -> AsyncGenerator[System]:
+    """Runs a tree for as long as the block lasts: `async with open_system(tree) as system: …`.
+
+    Leaving the block stops the tree in order: sources first, then what is queued is worked off within the shutdown
+    times, then actors stop in reverse order; what is left becomes dead letters. On an exception or a cancel the actors
+    stop at once.
+
+    Args:
+        tree: a supervisor (a single child gets one of its own).
+        dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
+        seed: for all of the system's chance (jitter), so that a run can be repeated.
+
+    Raises:
+        WiringError: a wire does not fit; nothing was started.
+        SpecError: this tree is running already.
+        SupervisionError: a child could not be started, or the tree gave up; `__cause__` is the exception behind it.
+    """
+    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, seed)
+    if tree in _running:
+        raise SpecError(f"{tree.title} is running already: wait for that run to end, or make another tree")
+    _running.add(tree)
+    error: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(system.host)
+            try:
+                with system.body:
+                    await system.start()
+                    yield system
+                    await system.stop()
+            except BaseException as caught:  # raised again below, outside of the nursery, so that it is not wrapped in a group
+                error = caught
+            nursery.cancel_scope.shield = True
+            await system.close()
+    finally:
+        _running.discard(tree)
+    if system.kernel.crashed is not None:
+        raise system.kernel.crashed
+    if error is not None:
+        raise error
+
+
+class System:
+    """A running tree. Made by `open_system`; inside an actor it is `self.system`."""
+
+    def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None) -> None:
+        if isinstance(tree, ChildSpec):
+            tree = supervisor(tree)
+        if not isinstance(tree, SupervisorSpec):
+            raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
+        self.kernel = Kernel(self, dead_letters, seed)
+        self.dead_letters = dead_letters
+        self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
+        self.body = trio.CancelScope()  # the block that the user runs the system with
+        self._leave = trio.Event()
+        self._host_is_gone = False
+        self._stopped = False
+        self._top_ended = trio.Event()
+        connect(self.kernel.cells, tree.all_wires())
+        check_required(self.kernel.cells)
+
+    # ------------------------------------------------------------------------------------------------ actors
+
+    @overload
+    def ref(self, actor: type[A]) -> ActorRef[A]: ...
+    @overload
+    def ref(self, actor: str, actor_class: type[A]) -> ActorRef[A]: ...
+    @overload
+    def ref(self, actor: str) -> ActorRef[Any]: ...
+    def ref(self, actor: Any, actor_class: Any = None) -> ActorRef[Any]:
+        """The address of an actor: by its class, if there is one of that class, or by its path.
+
+        Args:
+            actor: the class, or the path: `"root/flights/parser"`.
+            actor_class: with a path, its class, for a typed address.
+
+        Raises:
+            UnknownActor: there is none, or more than one; the text lists the candidates.
+        """
+        cells = self.kernel.cells
+        if isinstance(actor, str):
+            cell = cells.get(actor)
+            if cell is None:
+                raise UnknownActor(f"there is no actor {actor!r}; {_suggest(actor, cells)}")
+            if actor_class is not None and not issubclass(cell.actor_class, actor_class):
+                raise UnknownActor(f"{actor} is a {cell.actor_class.__qualname__}, not a {actor_class.__qualname__}")
+            return cell.ref
+        found = candidates(cells, actor)
+        if len(found) != 1:
+            how_many = "no" if not found else "more than one"
+            listed = ", ".join(cell.path for cell in found[:20]) if found else _suggest("", cells)
+            raise UnknownActor(
+                f"there is {how_many} {actor.__qualname__} in this system: {listed}" + ("; name one by its path" if found else "")
+            )
+        return found[0].ref
+
+    def supervisor(self, path: str) -> Supervisor:
+        """The supervisor with this path, to administer its children.
+
+        Raises:
+            UnknownActor: there is none; the text lists those there are.
+        """
+        supervisors = self.kernel.supervisors
+        if path not in supervisors:
+            raise UnknownActor(f"there is no supervisor {path!r}; {_suggest(path, supervisors)}")
+        return supervisors[path]
+
+    # ------------------------------------------------------------------------------------------------ what is known
+
+    def ledger(self) -> Ledger:
+        """What became of every message so far: see `Ledger`."""
+        ports = self.kernel.all_counts()
+        sums = total([self.kernel.retired, *ports.values()])
+        return Ledger(**{name: getattr(sums, name) for name in (*NUMBERS, *REASONS)}, ports=ports)
+
+    @overload
+    def events(self) -> Subscription[Event]: ...
+    @overload
+    def events(self, *types: type[E]) -> Subscription[E]: ...
+    def events(self, *types: Any) -> Subscription[Any]:
+        """An async iterator over what happens from now on: events of these types, or all. It ends with the system."""
+        return self.kernel.events.subscribe(types)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole tree, as it is now, as plain data."""
+        return self._snapshot_of(self.cascade)
+
+    def _snapshot_of(self, supervisor: Supervisor) -> dict[str, Any]:
+        children: list[dict[str, Any]] = []
+        for child in supervisor.children.values():
+            below = self.kernel.supervisors.get(child.path) if child.kind == "supervisor" else None
+            if below is not None:
+                children.append(self._snapshot_of(below) | {"restarts": child.restarts})
+            elif child.path in self.kernel.cells:
+                children.append(self.kernel.snapshot_of(self.kernel.cells[child.path]))
+        return {
+            "path": supervisor.path,
+            "kind": "supervisor",
+            "strategy": supervisor.spec.strategy.value,
+            "status": "running" if supervisor.is_running else "stopped",
+            "incarnation": supervisor.number,
+            "restarts": 0,
+            "children": children,
+        }
+
+    # ------------------------------------------------------------------------------------------------ waiting, and the end
+
+    async def settle(self) -> None:
+        """Waits until nothing is queued or in flight, messages queued at stopped actors aside."""
+        await self.kernel.wait_settled()
+
+    async def wait(self) -> None:
+        """Waits until nothing can happen any more by itself: no source runs, nothing is queued, in flight, or due."""
+        await self.kernel.wait_quiet()
+
+    async def wait_top_ended(self) -> None:
+        """Waits until the tree has ended by itself."""
+        await self._top_ended.wait()
+
+    async def stop(self) -> None:
+        """Stops the tree in order, as leaving the block does. Called by an actor, it asks for that and returns at once."""
+        if acting.get() is not None:
+            self.kernel.nursery.start_soon(self._stop_in_order)
+        else:
+            await self._stop_in_order()
+
+    async def finish_streams(self) -> None:
+        """Ends all streams that have not ended by themselves, from upstream down, and waits until all is quiet."""
+        await finish_streams(self.kernel)
+
+    # ------------------------------------------------------------------------------------------------ how open_system runs it
+
+    async def host(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Where everything runs: behind a shield, so that whatever happens outside, handlers end by an orderly cancel."""
+        try:
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as nursery:
+                    self.kernel.start(nursery)
+                    task_status.started()
+                    await self._leave.wait()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._host_is_gone = True
+
+    async def start(self) -> None:
+        """Starts the tree, then its sources."""
+        await self.cascade.start()
+        self.cascade.start_sources()
+
+    async def close(self) -> None:
+        """Ends what is still there, at once, and the system."""
+        if not self._stopped and not self._host_is_gone:
+            await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
+        self.cascade.retire_all(DeadLetterReason.SHUTDOWN)
+        self._leave.set()
+        self.kernel.events.close()
+
+    def end_now(self) -> None:
+        """Ends the user's block by a cancel, and the system with it."""
+        self.body.cancel()
+
+    def top_ended(self) -> None:
+        """The top tree has ended by itself, and not because of a failure."""
+        self._top_ended.set()
+
+    async def _stop_in_order(self) -> None:
+        cells = list(self.kernel.cells.values())
+        sources = [cell for cell in cells if cell.life is not None and cell.life.run_scope is not None]
+        for cell in sources:
+            if cell.life is not None and cell.life.run_scope is not None:
+                cell.life.run_scope.cancel()
+        limit = max((grace(cell.spec.shutdown) for cell in cells if cell.life is not None), default=0.0)
+        with trio.move_on_after(limit):
+            await self.kernel.wait_settled()
+        await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
+        self.cascade.retire_all(DeadLetterReason.SHUTDOWN)
+        self._stopped = True
+        self.kernel.look()
+
+
+def _suggest(wanted: str, known: Iterable[str]) -> str:
+    """The names there are, those like `wanted` first."""
+    names = sorted(known)
+    close = get_close_matches(wanted, names, n=3, cutoff=0.4) if wanted else []
+    listed = [*close, *(name for name in names if name not in close)][:20]
+    return f"there are: {', '.join(listed)}{', …' if len(names) > len(listed) else ''}" if names else "there is none"

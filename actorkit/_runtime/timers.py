@@ -1,0 +1,95 @@
+"""Everything that is to happen later: timers of actors, retries, back-offs, deadlines of asks."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Timed(Protocol):
+    """Something with a time."""
+
+    deadline: float
+
+    def fire(self) -> None:
+        """Called once when `deadline` has come; must neither wait nor raise."""
+
+
+class Alarm:
+    """Calls a function at a time."""
+
+    __slots__ = ("_call", "deadline")
+
+    def __init__(self, deadline: float, call: Callable[[], None]) -> None:
+        self.deadline = deadline
+        self._call = call
+
+    def fire(self) -> None:
+        """Calls it."""
+        self._call()
+
+
+class Timers:
+    """One task and one heap for all of a system's times.
+
+    Entries of the same instant share a bucket, in order of arrival; the heap has one number per instant. So what is
+    removed again before its time (the deadline of nearly every ask) costs two dictionary operations and leaves
+    no dead entry behind but that number.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._heap: list[float] = []
+        self._buckets: dict[float, dict[Timed, None]] = {}
+        self._sleeper: trio.lowlevel.Task | None = None
+        self._sleeps_until = 0.0
+
+    def add(self, timed: Timed) -> None:
+        """Will call `timed.fire()` at `timed.deadline` (`trio.current_time()`)."""
+        deadline = timed.deadline
+        bucket = self._buckets.get(deadline)
+        if bucket is None:
+            bucket = self._buckets[deadline] = {}
+            heappush(self._heap, deadline)
+            if self._sleeper is not None and deadline < self._sleeps_until:
+                task, self._sleeper = self._sleeper, None
+                reschedule(task)
+        bucket[timed] = None
+        self.count += 1
+
+    def remove(self, timed: Timed) -> None:
+        """Forgets `timed`; fine if it has fired already."""
+        bucket = self._buckets.get(timed.deadline)
+        if bucket is not None and bucket.pop(timed, self) is None:
+            self.count -= 1
+
+    async def run(self) -> None:
+        """Fires what is due, for ever."""
+        heap = self._heap
+        while True:
+            now = trio.current_time()
+            while heap and heap[0] <= now:
+                self._fire(heappop(heap))
+            self._sleeps_until = heap[0] if heap else float("inf")
+            with trio.CancelScope(deadline=self._sleeps_until):
+                self._sleeper = current_task()
+                await wait_task_rescheduled(self._wake_to_cancel)
+
+    def _fire(self, deadline: float) -> None:
+        bucket = self._buckets[deadline]
+        while bucket:
+            timed = next(iter(bucket))
+            del bucket[timed]
+            self.count -= 1
+            timed.fire()
+        del self._buckets[deadline]
+
+    def _wake_to_cancel(self, _: object) -> Abort:
+        self._sleeper = None
+        return Abort.SUCCEEDED

@@ -1,0 +1,161 @@
+"""Waiting for something of ours: room in a mailbox, or the answer to a request.
+
+A coroutine that the dispatcher drives *parks*: it yields PARKED, its cell is left with it, and no task is tied up. Any
+other coroutine waits in trio as usual. `Dispatcher.parkable` tells the two apart.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+from trio.lowlevel import Abort, checkpoint, current_task, reschedule, wait_task_rescheduled
+
+from actorkit.errors import AskFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.dispatcher import Dispatcher
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.timers import Timers
+    from actorkit.policy.taxonomy import ErrorContext
+
+PARKED = object()
+"""What a coroutine yields when it waits for something of ours."""
+DIE = object()
+"""What a parked coroutine is resumed with when its actor has been killed meanwhile."""
+
+handling: ContextVar[Cell | None] = ContextVar("actorkit_handling", default=None)
+"""The cell whose handler this code is part of, nurseries inside the handler included."""
+acting: ContextVar[Cell | None] = ContextVar("actorkit_acting", default=None)
+"""The cell that this code acts for: also in its `run`, hooks and background tasks."""
+
+
+class Done:
+    """An awaitable that is done already: where there is room, `await port.send(m)` makes no coroutine."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return cast("Generator[Any, Any, None]", iter(()))  # an empty iterator is all that `await` needs here
+
+
+DONE = Done()
+
+
+class Waiter:
+    """Somebody waiting for one thing. Only whoever still waits for exactly this is ever woken by it.
+
+    `item`: the message that goes in when there is room for it.
+    `gone`: the one who waited was killed or cancelled, or its deadline has passed; nobody needs the answer any more.
+    """
+
+    __slots__ = ("cell", "dispatcher", "done", "error", "gone", "item", "mailbox", "task", "value")
+
+    def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
+        self.dispatcher = dispatcher
+        self.item = item
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.done = self.gone = False
+        self.cell: Cell | None = None
+        self.task: trio.lowlevel.Task | None = None
+        self.mailbox: Mailbox | None = None  # where it waits for room, while it does
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if not self.done:
+            cell = self.dispatcher.parkable()
+            if cell is not None:
+                self.cell = cell
+                cell.waiter = self
+                if (yield PARKED) is DIE:
+                    yield from checkpoint().__await__()  # under a cancelled scope: here trio raises Cancelled
+            else:
+                self.task = current_task()
+                yield from wait_task_rescheduled(self._abort).__await__()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    def wake(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Ends the wait with a value, or with an error; does nothing if it has ended already."""
+        if self.done or self.gone:
+            return
+        self.done, self.value, self.error = True, value, error
+        if self.cell is not None:
+            self.cell.wake(self)
+        elif self.task is not None:
+            task, self.task = self.task, None
+            reschedule(task)
+
+    def admitted(self) -> None:
+        """The message that waited for room is in the mailbox now."""
+        self.wake()
+
+    def abandon(self) -> None:
+        """Whoever waited has gone: a message of theirs still outside is not accepted any more."""
+        self.gone = True
+        if self.mailbox is not None:
+            self.mailbox.leave_room(self)
+
+    def _abort(self, _: object) -> Abort:
+        self.task = None
+        self.abandon()
+        return Abort.SUCCEEDED
+
+
+class Envelope(Waiter):
+    """A message that carries something: somebody waiting for its answer, or a history of failures.
+
+    All other messages are queued bare (an envelope costs more than handling a message).
+    """
+
+    __slots__ = ("attempts", "deadline", "errors", "is_ask", "message", "message_id", "restarted", "timers")
+
+    def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
+        super().__init__(dispatcher, self)
+        self.message = message
+        self.is_ask = is_ask
+        self.attempts = 0  # failed ones
+        self.restarted = False  # whether a restart because of it was charged already
+        self.message_id: str | None = None
+        self.errors: list[ErrorContext] | None = None
+        self.deadline = float("inf")
+        self.timers: Timers | None = None
+
+    def expire_at(self, deadline: float, timers: Timers) -> None:
+        """Ends the ask in `trio.TooSlowError` at `deadline`."""
+        self.deadline = deadline
+        self.timers = timers
+        timers.add(self)
+
+    def fire(self) -> None:
+        """The deadline has passed."""
+        self.timers = None
+        super().wake(error=trio.TooSlowError("the deadline of this ask has passed"))
+        self.abandon()
+
+    def wake(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Answers the ask."""
+        if self.timers is not None:
+            self.timers.remove(self)
+            self.timers = None
+        super().wake(value, error)
+
+    def fail(self, text: str, error: ErrorContext | None = None) -> None:
+        """Tells the asker that there will be no answer."""
+        if self.is_ask:
+            self.wake(error=AskFailed(text, error))
+
+    def admitted(self) -> None:
+        """In the mailbox; its asker goes on waiting, for the answer."""
+
+    def abandon(self) -> None:
+        """The asker has gone: the request is skipped when its turn comes."""
+        if self.timers is not None:
+            self.timers.remove(self)
+            self.timers = None
+        super().abandon()

@@ -1,0 +1,76 @@
+"""Connecting out-ports to in-ports, once it is known which actors there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorkit.errors import WiringError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.outlets import Outlet
+    from actorkit._runtime.ports import InPort, OutEnd, Wire
+
+
+def connect(cells: Mapping[str, Cell], wires: Sequence[Wire]) -> None:
+    """Connects all wires, or none.
+
+    Raises:
+        WiringError: an end is unknown or ambiguous, a wire is there twice; the text names both ends.
+    """
+    found: list[tuple[Outlet, list[Mailbox], Wire]] = []
+    pairs: set[tuple[str, str]] = set()
+    for wire in wires:
+        outlet = _cell(cells, wire.out, wire).outlet(wire.out.name)
+        mailboxes = [_cell(cells, port, wire).mailbox(port.name) for port in wire.to]
+        for mailbox in mailboxes:
+            if (outlet.path, mailbox.path) in pairs or mailbox in outlet.targets:
+                raise WiringError(
+                    f"{wire}: {outlet.path} and {mailbox.path} are wired twice, so each message would arrive twice; drop one wire"
+                )
+            pairs.add((outlet.path, mailbox.path))
+        found.append((outlet, mailboxes, wire))
+    for outlet, mailboxes, wire in found:
+        outlet.connect(mailboxes, None if wire.route is None else wire.route.picker(mailboxes))
+        life = outlet.cell.life
+        if life is not None and wire.out.name in life.senders:
+            life.senders[wire.out.name].renew()
+
+
+def check_required(cells: Mapping[str, Cell]) -> None:
+    """Raises `WiringError` if an out-port that requires a wire has none."""
+    for cell in cells.values():
+        for name, port in cell.actor_class.actorkit_blueprint.out_ports.items():
+            if port.required and not (name in cell.outlets and cell.outlets[name].lines):
+                raise WiringError(
+                    f"{cell.path}.{name} requires a wire and has none; add {cell.actor_class.__qualname__}.{name} >> … to wires=[…]"
+                )
+
+
+def candidates(cells: Mapping[str, Cell], actor_class: type) -> list[Cell]:
+    """The actors of exactly this class; if there is none, those of its subclasses."""
+    exact = [cell for cell in cells.values() if cell.actor_class is actor_class]
+    return exact or [cell for cell in cells.values() if issubclass(cell.actor_class, actor_class)]
+
+
+def _cell(cells: Mapping[str, Cell], end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire) -> Cell:
+    if end.spec is not None:
+        of_spec = [cell for cell in cells.values() if cell.spec is end.spec]
+        if not of_spec:
+            hint = (
+                " (.options(…) makes a new spec: index that one)"
+                if any(cell.actor_class is end.spec.actor for cell in cells.values())
+                else ""
+            )
+            raise WiringError(f"{wire}: {end.spec.title} is not in this tree{hint}")
+        return of_spec[0]
+    found = candidates(cells, end.owner)
+    if not found:
+        raise WiringError(f"{wire}: there is no {end.owner.__qualname__} in this tree; add child({end.owner.__qualname__}, …)")
+    if len(found) > 1:
+        paths = ", ".join(cell.path for cell in found)
+        raise WiringError(f"{wire}: {end} could be any of {paths}; name one by its spec: spec[{end.owner.__qualname__}.{end.name}]")
+    return found[0]

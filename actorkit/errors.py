@@ -1,0 +1,142 @@
+"""Every exception that actorkit raises.
+
+ActorkitError
+├── DefinitionError (ValueError)              something declared wrongly, found before anything runs
+│   ├── PortDefinitionError                   a port or hook of an actor class
+│   ├── SpecError                             a child, a supervisor, an option
+│   │   └── SpecTypeError (TypeError)         …with a value of the wrong type, or an unknown option
+│   └── WiringError                           a wire
+├── MessageTypeError (TypeError)              a message that its port does not take; never accepted
+├── MailboxFull                               from `send_nowait`; never accepted
+├── ActorNotRunning (RuntimeError)            an actor object used outside a running tree, or after its end
+├── AskFailed                                 the asked actor could not answer
+├── UnknownActor (LookupError)                a path, name or class that the tree does not have, or has twice
+├── SupervisionError                          a child could not be started, or a tree gave up
+├── LedgerImbalance (AssertionError)          a port's books don't balance: a defect of the runtime
+└── ReportedError                             what a handler may raise to say what happened
+    ├── TransientError, PermanentError, PoisonMessageError, ResourceError,
+    ├── ValidationError, CommunicationError, DependencyError
+    └── DeadlockError                         actors that wait for each other
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actorkit._runtime.run import RunReport
+    from actorkit.policy.taxonomy import ErrorContext, ErrorSeverity
+
+
+class ActorkitError(Exception):
+    """Base of all of actorkit's exceptions."""
+
+
+class DefinitionError(ActorkitError, ValueError):
+    """Something was declared wrongly; raised before anything runs."""
+
+
+class PortDefinitionError(DefinitionError):
+    """A port or a hook of an actor class is declared wrongly; raised when the class is created."""
+
+
+class SpecError(DefinitionError):
+    """A child or supervisor specification is wrong: a bad value, a duplicate name, the same spec twice."""
+
+
+class SpecTypeError(SpecError, TypeError):
+    """A specification has a value of the wrong type, or an option that does not exist."""
+
+
+class WiringError(DefinitionError):
+    """A wire has an end that is unknown, ambiguous, or of another type than its other end."""
+
+
+class MessageTypeError(ActorkitError, TypeError):
+    """A message is not of the type that its port takes. Raised at the sender; nothing was accepted."""
+
+
+class MailboxFull(ActorkitError):
+    """A port has no room, and the sender did not want to wait. Nothing was accepted."""
+
+
+class ActorNotRunning(ActorkitError, RuntimeError):
+    """An actor object is used outside a running tree, or after it has ended."""
+
+
+class AskFailed(ActorkitError):
+    """The actor that was asked will not answer: the request failed for good, or the actor has ended.
+
+    `error` is the `ErrorContext` of the failure, or None when the actor was stopped.
+    """
+
+    def __init__(self, message: str, error: ErrorContext | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class UnknownActor(ActorkitError, LookupError):
+    """No actor, supervisor or child has this path, name or class, or more than one has it. Its text lists the candidates."""
+
+
+class SupervisionError(ActorkitError):
+    """A child could not be started, or a supervisor gave up and nobody was left to recover it.
+
+    Its `__cause__` is the exception behind it, with its own traceback. `report` is the `RunReport` of the
+    run that it ended, or None.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.report: RunReport | None = None
+
+
+class LedgerImbalance(ActorkitError, AssertionError):
+    """The books of a port do not balance. This is a defect of the runtime; its text names the port and the numbers."""
+
+
+class ReportedError(ActorkitError):
+    """Base of what a handler may raise to say what kind of failure this is; a subclass per category.
+
+    Args:
+        message: what happened.
+        retry_after: seconds to wait at least before a retry, as the failing service asked for.
+        severity: how bad it is; None leaves it to the classifier (MEDIUM; HIGH for `ResourceError`).
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, severity: ErrorSeverity | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.severity = severity
+
+
+class TransientError(ReportedError):
+    """It is likely to work when tried again."""
+
+
+class PermanentError(ReportedError):
+    """It will not work, however often it is tried."""
+
+
+class PoisonMessageError(ReportedError):
+    """The message itself does harm."""
+
+
+class ResourceError(ReportedError):
+    """Memory, disk, file handles or the like have run out."""
+
+
+class ValidationError(ReportedError):
+    """The message's data is invalid."""
+
+
+class CommunicationError(ReportedError):
+    """A connection failed."""
+
+
+class DependencyError(ReportedError):
+    """A service that this actor needs failed."""
+
+
+class DeadlockError(ReportedError):
+    """Waiting here would never end. Its text has the whole path of who waits for whom."""

@@ -1,0 +1,234 @@
+"""What happened: one frozen class per fact, published on the system's event stream.
+
+Each class says at which level it is logged (`level`, the numbers of the `logging` module); its `str` is the log line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from actorkit._runtime.dead_letters import DeadLetter
+    from actorkit.messages import ExitReason
+    from actorkit.policy.recovery import RecoveryAction
+    from actorkit.policy.taxonomy import ErrorContext
+
+DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
+
+
+@frozen
+class Event:
+    """Base of all events. `path` names the actor, supervisor or port that it is about."""
+
+    level: ClassVar[int] = DEBUG
+    path: str
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The exception whose traceback belongs to the log line, if any."""
+        return None
+
+
+@frozen
+class ActorStarted(Event):
+    """An actor is up; `incarnation` counts its lives from 1."""
+
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.path} started (incarnation {self.incarnation})"
+
+
+@frozen
+class ActorStopped(Event):
+    """A life of an actor has ended, orderly or not."""
+
+    incarnation: int
+    reason: ExitReason
+
+    def __str__(self) -> str:
+        return f"{self.path} stopped: {self.reason.value} (incarnation {self.incarnation})"
+
+
+@frozen
+class ActorDrained(Event):
+    """An actor's streams have ended, and `on_drained` has run."""
+
+    def __str__(self) -> str:
+        return f"{self.path} drained: its streams have ended"
+
+
+@frozen
+class HandlerFailed(Event):
+    """A handler, `run`, a hook or a background task raised; `action` is what the recovery policy decided."""
+
+    error: ErrorContext
+    action: RecoveryAction
+    delay: float = 0.0
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error.exception
+
+    def __str__(self) -> str:
+        return f"{self.path} failed, so {self.action.value}: {self.error}"
+
+
+@frozen
+class ChildExited(Event):
+    """A supervisor learned that a child ended abnormally, or is to be restarted; `restarts` counts the child's restarts."""
+
+    level: ClassVar[int] = WARNING
+    supervisor: str
+    reason: ExitReason
+    restarts: int
+    restarting: bool
+    delay: float = 0.0
+    error: ErrorContext | None = None
+
+    @property
+    def exception(self) -> BaseException | None:
+        return None if self.error is None else self.error.exception
+
+    def __str__(self) -> str:
+        then = f"restart {self.restarts}" + (f" in {self.delay:g} s" if self.delay else "") if self.restarting else "not restarted"
+        why = f": {self.error.error_message}" if self.error is not None else ""
+        return f"{self.supervisor}: child {self.path} ended ({self.reason.value}), {then}{why}"
+
+
+@frozen
+class StartFailed(Event):
+    """A child could not be started: its constructor, `restore` or `on_start` raised, or took too long."""
+
+    level: ClassVar[int] = ERROR
+    error: ErrorContext
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error.exception
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be started: {self.error.error_message}"
+
+
+@frozen
+class SupervisorStarted(Event):
+    """A supervisor and all of its children are up."""
+
+    def __str__(self) -> str:
+        return f"{self.path} started"
+
+
+@frozen
+class SupervisorStopped(Event):
+    """A supervisor has stopped all of its children."""
+
+    reason: ExitReason
+
+    def __str__(self) -> str:
+        return f"{self.path} stopped: {self.reason.value}"
+
+
+@frozen
+class SupervisorGaveUp(Event):
+    """A supervisor has used up its restarts, or a failure was escalated: it stops, and fails itself."""
+
+    level: ClassVar[int] = ERROR
+    why: str
+    error: ErrorContext | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path} gave up: {self.why}"
+
+
+@frozen
+class MessageDeadLettered(Event):
+    """A message was given up and put into the dead letters."""
+
+    letter: DeadLetter
+
+    def __str__(self) -> str:
+        return f"{self.path}: message dead-lettered ({self.letter.reason.value})"
+
+
+@frozen
+class DeadLettersEvicted(Event):
+    """The dead-letter queue is full: its oldest entries are being removed."""
+
+    level: ClassVar[int] = CRITICAL
+    evicted: int
+    max_size: int
+
+    def __str__(self) -> str:
+        return f"the dead-letter queue is full ({self.max_size}): {self.evicted} of the oldest have been removed"
+
+
+@frozen
+class MessageSkipped(Event):
+    """A message was counted as skipped: its failure was logged and passed over, or its asker had gone."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: message skipped ({self.reason})"
+
+
+@frozen
+class OutPortUnwired(Event):
+    """An out-port without a wire discarded what was sent; reported once per port."""
+
+    level: ClassVar[int] = WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path} has no wire: what is sent there is discarded (and counted)"
+
+
+@frozen
+class CleanupFailed(Event):
+    """Code of a life that was already ending raised: `on_stop`, a cancelled handler's cleanup, `snapshot`. It changes nothing else."""
+
+    level: ClassVar[int] = ERROR
+    where: str
+    error: BaseException
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.where} raised while the actor was ending: {type(self.error).__name__}"
+
+
+@frozen
+class ActorUnresponsive(Event):
+    """An actor was cancelled and still does not end: it shields itself, or swallows `Cancelled`. It was left behind, fenced off."""
+
+    level: ClassVar[int] = ERROR
+    incarnation: int
+    waited: float
+
+    def __str__(self) -> str:
+        return f"{self.path} does not end, {self.waited:g} s after it was cancelled (incarnation {self.incarnation}); it was fenced off"
+
+
+@frozen
+class SourceRestarted(Event):
+    """A source without `snapshot` was restarted and starts from the beginning."""
+
+    level: ClassVar[int] = WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path} has no snapshot(): its run() starts from the beginning; define snapshot and restore to resume"
+
+
+@frozen
+class ShutdownRequested(Event):
+    """A signal asked the run to end."""
+
+    level: ClassVar[int] = INFO
+    signal: str
+
+    def __str__(self) -> str:
+        return f"{self.signal}: shutting down in order (again: at once)"

@@ -1,0 +1,395 @@
+"""Decides what to do about one failed message: the user's rules first, then a table, read from the top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen, setters
+
+from actorkit.errors import SpecError, SpecTypeError
+from actorkit.policy.checks import check_choice, check_count, check_exception_type, check_type, complaint
+from actorkit.policy.retry import DEFAULT_SCHEDULES, ExponentialBackoffRetry, RetryPolicy, Schedule
+from actorkit.policy.taxonomy import Classifier, ErrorCategory, ErrorContext, ErrorSeverity, retry_after
+from actorkit.policy.wording import leaves
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_TRIES = 10
+"""How often a message is tried at most, the first time included, however its failures mix."""
+
+
+class RecoveryAction(Enum):
+    """What is done about a failure."""
+
+    RETRY = "retry"
+    """The same instance tries the message again, after a wait."""
+    QUARANTINE_MESSAGE = "quarantine"
+    """The message becomes a dead letter."""
+    THROTTLE = "throttle"
+    """The message is tried again, and the actor slowed down."""
+    RESTART_COMPONENT = "restart"
+    """The actor gets a fresh instance, which tries the message again."""
+    LOG_AND_CONTINUE = "log_continue"
+    """The message is passed over."""
+    CIRCUIT_BREAK = "circuit_break"
+    """The port's breaker opens; the message waits at its head."""
+    ESCALATE = "escalate"
+    """The supervisor fails as well."""
+
+
+class DeadLetterReason(StrEnum):
+    """Why a message became a dead letter. A str as well, so the ledger's `dead_lettered_by["poison"]` finds it."""
+
+    VALIDATION = "validation"
+    """Its data is invalid."""
+    PERMANENT = "permanent"
+    """It failed in a way that trying again cannot help."""
+    POISON = "poison"
+    """It did harm: it crashed its actor again and again."""
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    """It still failed after all its retries."""
+    OVERFLOW = "overflow"
+    """Its port was full."""
+    OVERFLOW_TIMEOUT = "overflow_timeout"
+    """Its port stayed full for as long as the sender was to wait."""
+    EXPIRED = "expired"
+    """It waited in the mailbox beyond its deadline."""
+    RECEIVER_STOPPED = "receiver_stopped"
+    """Its receiver was stopped or gone."""
+    SHUTDOWN = "shutdown"
+    """The tree ended first."""
+    UNDECODABLE = "undecodable"
+    """What was stored cannot be made a message again."""
+    CRASHED_PROCESS = "crashed_process"
+    """It was in flight whenever the process died."""
+    CORRUPT = "corrupt"
+    """What was stored is damaged."""
+
+
+# Looked up once: reaching an enum's member takes longer than all else a row does.
+_CRITICAL, _HIGH, _LOW, _INFO = ErrorSeverity.CRITICAL, ErrorSeverity.HIGH, ErrorSeverity.LOW, ErrorSeverity.INFO
+_RETRY, _THROTTLE, _BREAK = RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK
+_VALIDATION, _POISON, _RESOURCE = ErrorCategory.VALIDATION, ErrorCategory.POISON_MESSAGE, ErrorCategory.RESOURCE
+_RESTART, _QUARANTINE = RecoveryAction.RESTART_COMPONENT, RecoveryAction.QUARANTINE_MESSAGE
+
+_BY_SCHEDULE = (_RETRY, _THROTTLE)
+_TRIES_AGAIN = (_RETRY, _THROTTLE, _BREAK, _RESTART)
+_WITHOUT_MESSAGE = (RecoveryAction.ESCALATE, RecoveryAction.LOG_AND_CONTINUE)
+_CURABLE = tuple(DEFAULT_SCHEDULES)
+
+_ASKED_FOR = ExponentialBackoffRetry(max_retries=3, base_delay=0.1, max_delay=5.0)
+"""How a failure is retried whose category has no schedule, when a rule asks for a retry all the same: like TRANSIENT."""
+
+
+@frozen
+class Rule:
+    """A user's row of the table: failures that match all that is given meet `action`.
+
+    Args:
+        action: what is done. RETRY and THROTTLE go by the category's schedule, or by that of TRANSIENT failures
+            when it has none; no action tries a message more than `MAX_TRIES` times.
+        category: of exactly this category.
+        severity: of exactly this severity.
+        exception: an exception of this type, or of one of these. A group matches when it does itself, or when
+            all its members do.
+        component: a glob over the failing actor's path. One without "/" matches its name as well.
+
+    Raises:
+        SpecTypeError: a value is of the wrong type.
+        SpecError: `exception` or `component` is empty.
+    """
+
+    action: RecoveryAction
+    category: ErrorCategory | None = field(default=None, kw_only=True)
+    severity: ErrorSeverity | None = field(default=None, kw_only=True)
+    exception: type[BaseException] | tuple[type[BaseException], ...] | None = field(default=None, kw_only=True)
+    component: str | None = field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        check_choice("Rule", "action", self.action, RecoveryAction)
+        if self.category is not None:
+            check_choice("Rule", "category", self.category, ErrorCategory)
+        if self.severity is not None:
+            check_choice("Rule", "severity", self.severity, ErrorSeverity)
+        if self.exception == ():
+            raise SpecError(complaint("Rule", "exception", self.exception, "at least one exception type"))
+        for one in self._exceptions():
+            check_exception_type("Rule", "exception", one, "an exception type, or a tuple of them")
+        if self.component is not None:
+            check_type("Rule", "component", self.component, str, "a glob such as 'root/flights/*'")
+        if self.component == "":
+            raise SpecError(complaint("Rule", "component", self.component, "a glob such as 'root/flights/*'"))
+
+    def matches(self, error: ErrorContext) -> bool:
+        """Whether the rule is about this failure."""
+        return (
+            (self.category is None or self.category is error.category)
+            and (self.severity is None or self.severity is error.severity)
+            and (self.exception is None or self._is_about(error.exception))
+            and (self.component is None or self._is_at(error.component_name))
+        )
+
+    def _is_about(self, exception: BaseException | None) -> bool:
+        types = self._exceptions()
+        if exception is None or isinstance(exception, types):
+            return exception is not None
+        # Trio wraps even a lone failure of a nursery; but a rule about one member must not swallow another.
+        return isinstance(exception, BaseExceptionGroup) and all(isinstance(leaf, types) for leaf in leaves(exception))
+
+    def _is_at(self, path: str) -> bool:
+        pattern = self.component or ""
+        return fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(path.rpartition("/")[2], pattern))
+
+    def _exceptions(self) -> tuple[type[BaseException], ...]:
+        if self.exception is None:
+            return ()
+        return self.exception if isinstance(self.exception, tuple) else (self.exception,)
+
+    def __str__(self) -> str:
+        given = {
+            "severity": self.severity and self.severity.name,
+            "category": self.category and self.category.name,
+            "exception": " or ".join(one.__name__ for one in self._exceptions()),
+            "component": self.component,
+        }
+        return ", ".join(f"{name} {value}" for name, value in given.items() if value) or "any failure"
+
+
+@frozen
+class Row:
+    """A built-in row of the table: when it matches, what is done, and what becomes of the message.
+
+    Attributes:
+        name: one word for it.
+        when: the condition in words; `{poison_after}` stands for the policy's number.
+        action: what is done.
+        then: what becomes of the message, in words.
+        matches: the condition.
+    """
+
+    name: str
+    when: str
+    action: RecoveryAction
+    then: str
+    matches: Callable[[RecoveryPolicy, ErrorContext, Sequence[ErrorContext]], bool]
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        "critical",
+        "severity CRITICAL",
+        RecoveryAction.ESCALATE,
+        "stays in flight; dead letter when the tree ends",
+        lambda policy, error, history: error.severity is _CRITICAL,
+    ),
+    Row(
+        "harmless",
+        "severity LOW or INFO",
+        RecoveryAction.LOG_AND_CONTINUE,
+        "passed over",
+        lambda policy, error, history: error.severity is _LOW or error.severity is _INFO,
+    ),
+    Row(
+        "poison",
+        "no schedule; and the message failed so {poison_after} times, or this was poison before",
+        RecoveryAction.QUARANTINE_MESSAGE,
+        "dead letter, POISON; the actor gets a fresh instance, uncounted",
+        lambda policy, error, history: policy.is_poison(error, history),
+    ),
+    Row(
+        "exhausted",
+        "category RESOURCE, with a schedule",
+        RecoveryAction.RETRY,
+        "tried again by its schedule; then dead letter, RETRIES_EXHAUSTED",
+        lambda policy, error, history: error.category is _RESOURCE and policy.retry.retries(_RESOURCE),
+    ),
+    Row(
+        "severe",
+        "severity HIGH",
+        RecoveryAction.RESTART_COMPONENT,
+        "tried again by a fresh instance",
+        lambda policy, error, history: error.severity is _HIGH,
+    ),
+    Row(
+        "curable",
+        "any category with a schedule",
+        RecoveryAction.RETRY,
+        "tried again by its schedule; then dead letter, RETRIES_EXHAUSTED",
+        lambda policy, error, history: policy.retry.retries(error.category),
+    ),
+    Row(
+        "hopeless",
+        "anything else",
+        RecoveryAction.QUARANTINE_MESSAGE,
+        "dead letter, with the category as the reason",
+        lambda policy, error, history: True,
+    ),
+)
+"""What is done about a failure that no rule of the user's is about; the first row that matches decides.
+
+From the design's section on failures. Every row is bounded by the limits in `RecoveryPolicy.decide`.
+"""
+
+
+def _checked_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    expected = "Rules, such as (Rule(RecoveryAction.RETRY, exception=KeyError),)"
+    try:
+        given = tuple(rules)
+    except TypeError:
+        raise SpecTypeError(complaint("RecoveryPolicy", "rules", rules, expected)) from None
+    return tuple(check_type("RecoveryPolicy", "rules", rule, Rule, expected) for rule in given)
+
+
+# Not slotted and not wholly frozen, since users subclass it: theirs may have attributes, which then survive pickling.
+@define(kw_only=True, slots=False, eq=False, on_setattr=setters.frozen)
+class RecoveryPolicy:
+    """What to do about a failed message. Subclass it and override `decide`, or give it rules.
+
+    Args:
+        rules: the user's rows, read before those of `TABLE`; the first that matches decides.
+        poison_after: how often a message may crash its actor before it is poison.
+        retry: which failures are retried, how often, after what waits.
+        classifier: what kind of failure an exception is.
+
+    Raises:
+        SpecTypeError: a value is of the wrong type.
+        SpecError: `poison_after` is below 1.
+    """
+
+    rules: tuple[Rule, ...] = field(default=(), converter=_checked_rules)
+    poison_after: int = 3
+    retry: RetryPolicy = field(factory=RetryPolicy)
+    classifier: Classifier = field(factory=Classifier)
+
+    def __attrs_post_init__(self) -> None:
+        check_count("RecoveryPolicy", "poison_after", self.poison_after, 1)
+        check_type("RecoveryPolicy", "retry", self.retry, RetryPolicy, "a RetryPolicy")
+        check_type("RecoveryPolicy", "classifier", self.classifier, Classifier, "a Classifier")
+
+    def decide(self, error: ErrorContext, history: Sequence[ErrorContext]) -> RecoveryAction:
+        """What to do about `error`: what the first matching rule or row says, within these limits.
+
+        A message is retried as often as its category's schedule says, and tried `MAX_TRIES` times at most (a longer
+        schedule does not change that); then it is quarantined. Where no message is at fault, nothing but the actor
+        can be tried again: ESCALATE and LOG_AND_CONTINUE stay, all else is RESTART_COMPONENT.
+
+        Args:
+            error: the failure.
+            history: the failures of the same component so far, oldest first; `error` may be among them.
+        """
+        action = self._proposed(error, history)
+        if error.message_id is None:
+            return action if action in _WITHOUT_MESSAGE else _RESTART
+        return _QUARANTINE if action in _TRIES_AGAIN and self._is_spent(error, history, action) else action
+
+    def delay(self, error: ErrorContext, rng: Random, history: Sequence[ErrorContext]) -> float:
+        """Seconds to wait before the next try, once RETRY is decided, or a restart where no message is at fault.
+
+        The category's schedule says, at the number of this message's failures in this category; a message that is
+        retried without one waits as for a TRANSIENT failure. Where no message is at fault, the number is that of such
+        failures in a row, up to the schedule's last. It is never less than the exception's `retry_after`.
+
+        Args:
+            error: the failure.
+            rng: drawn from as the schedule does.
+            history: as for `decide`.
+        """
+        if error.message_id is None:
+            schedule = self.retry.for_category(error.category)
+            retry = max(1, min(_in_a_row(error, history), schedule.max_retries))
+        else:
+            schedule = self._schedule_of(error)
+            retry = 1 + sum(one.category is error.category for one in _earlier(error, history))
+        # A schedule of the user's may answer anything; comparing in this order makes 0 of NaN as well.
+        wait = max(0.0, schedule.delay(retry, rng))
+        asked = None if error.exception is None else retry_after(error.exception)
+        return wait if asked is None else max(wait, asked)
+
+    def is_poison(self, error: ErrorContext, history: Sequence[ErrorContext]) -> bool:
+        """Whether this failure makes its message poison: the actor then gets a fresh instance, uncounted.
+
+        That is, the failure is not retried by a schedule, no rule but one that restarts is about it, and the message
+        has failed so `poison_after` times with this one, or `metadata` says that the kind is "known_poison".
+        """
+        if error.message_id is None or error.severity in (_CRITICAL, _LOW, _INFO) or self.retry.retries(error.category):
+            return False
+        rule = self._rule_about(error)
+        if rule is not None and rule.action is not _RESTART:
+            return False
+        if error.metadata.get("known_poison"):
+            return True
+        # By far the most failures are bad data at its first try, which is given up without reading the history.
+        # What is HIGH restarts its actor, which takes longer than reading does.
+        first = error.severity is not _HIGH and not error.recovery_attempts
+        earlier = () if first else _earlier(error, history)
+        return 1 + sum(not self._is_retried(one) for one in earlier) >= self.poison_after
+
+    def reason(self, error: ErrorContext, history: Sequence[ErrorContext]) -> DeadLetterReason:
+        """Why the message of `error`, which is to be quarantined, becomes a dead letter."""
+        if error.category is _POISON or self.is_poison(error, history):
+            return DeadLetterReason.POISON
+        if error.category in _CURABLE or self.retry.retries(error.category):
+            return DeadLetterReason.RETRIES_EXHAUSTED
+        action = self._proposed(error, history)
+        if action in _TRIES_AGAIN and self._is_spent(error, history, action):
+            return DeadLetterReason.RETRIES_EXHAUSTED
+        return DeadLetterReason.VALIDATION if error.category is _VALIDATION else DeadLetterReason.PERMANENT
+
+    def __str__(self) -> str:
+        rows = [(str(rule), rule.action.name, "your rule") for rule in self.rules]
+        rows += [(row.when.format(poison_after=self.poison_after), row.action.name, row.then) for row in TABLE]
+        lines = [("", "when", "action", "the message")]
+        lines += [(str(number), *row) for number, row in enumerate(rows, 1)]
+        widths = [max(len(line[column]) for line in lines) for column in range(3)]
+        table = ["  ".join([*map(str.ljust, line, widths), line[3]]) for line in lines]
+        limit = f"No message is tried more than {MAX_TRIES} times. Where none is at fault, all but ESCALATE and LOG_AND_CONTINUE restarts."
+        return "\n".join([*table, limit, "Schedules:", *(f"  {line}" for line in str(self.retry).splitlines())])
+
+    def _proposed(self, error: ErrorContext, history: Sequence[ErrorContext]) -> RecoveryAction:
+        rule = self._rule_about(error)
+        if rule is not None:
+            return rule.action
+        return next(row.action for row in TABLE if row.matches(self, error, history))
+
+    def _rule_about(self, error: ErrorContext) -> Rule | None:
+        for rule in self.rules:
+            if rule.matches(error):
+                return rule
+        return None
+
+    def _is_retried(self, error: ErrorContext) -> bool:
+        rule = self._rule_about(error)
+        return self.retry.retries(error.category) or (rule is not None and rule.action in _BY_SCHEDULE)
+
+    def _is_spent(self, error: ErrorContext, history: Sequence[ErrorContext], action: RecoveryAction) -> bool:
+        earlier = _earlier(error, history)
+        if 1 + max(error.recovery_attempts, len(earlier)) >= MAX_TRIES:
+            return True
+        if action not in _BY_SCHEDULE:
+            return False
+        return 1 + sum(one.category is error.category for one in earlier) > self._schedule_of(error).max_retries
+
+    def _schedule_of(self, error: ErrorContext) -> Schedule:
+        return self.retry.for_category(error.category) if self.retry.retries(error.category) else _ASKED_FOR
+
+
+def _earlier(error: ErrorContext, history: Sequence[ErrorContext]) -> list[ErrorContext]:
+    # Failures of the same message before this one.
+    message, port, this = error.message_id, error.port_name, error.error_id
+    return [one for one in history if one.message_id == message and one.port_name == port and one.error_id != this]
+
+
+def _in_a_row(error: ErrorContext, history: Sequence[ErrorContext]) -> int:
+    # Failures without a message, of the same category, with nothing else in between: this one and those just before.
+    count = 1
+    for one in reversed(history):
+        if one.error_id == error.error_id:
+            continue
+        if one.message_id is not None or one.category is not error.category:
+            break
+        count += 1
+    return count

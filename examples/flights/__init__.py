@@ -1,0 +1,1 @@
+"""A year of real flights through a supervised tree of actors."""
