@@ -94,7 +94,7 @@ class ChildExited(Event):
 
     def __str__(self) -> str:
         then = f"restart {self.restarts}" + (f" in {self.delay:g} s" if self.delay else "") if self.restarting else "not restarted"
-        why = f": {self.error.error_message}" if self.error is not None else ""
+        why = f": {self.error.summary}" if self.error is not None else ""
         return f"{self.supervisor}: child {self.path} ended ({self.reason.value}), {then}{why}"
 
 
@@ -110,7 +110,7 @@ class StartFailed(Event):
         return self.error.exception
 
     def __str__(self) -> str:
-        return f"{self.path} could not be started: {self.error.error_message}"
+        return f"{self.path} could not be started: {self.error.summary}"
 
 
 @frozen

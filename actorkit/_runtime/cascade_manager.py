@@ -24,7 +24,7 @@ class CascadeManager(Supervisor):
         child.wanted, child.completed = False, True
         if exit.reason.is_abnormal:
             cause = None if exit.error is None else exit.error.exception
-            what = "" if exit.error is None else f": {exit.error.component_name}: {type(cause).__name__}: {exit.error.error_message}"
+            what = "" if exit.error is None else f": {exit.error.component_name}: {exit.error.summary}"
             error = SupervisionError(f"{child.path} gave up, and nobody is left to recover it{what}")
             error.__cause__ = cause
             self.kernel.crash(error)

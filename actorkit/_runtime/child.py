@@ -67,7 +67,7 @@ class StartFailure(SupervisionError):
     """A child could not be started. `action` and `delay` are what its recovery policy would have done about it."""
 
     def __init__(self, path: str, error: ErrorContext, action: RecoveryAction, delay: float) -> None:
-        super().__init__(f"{path} could not be started: {type(error.exception).__name__}: {error.error_message}")
+        super().__init__(f"{path} could not be started: {error.summary}")
         self.error = error
         self.action = action
         self.delay = delay

@@ -110,7 +110,7 @@ class Recovery:
         events = self._cell.kernel.events
         if events.hears(MessageSkipped.level):
             events.publish(MessageSkipped(port.path, "log_continue"))
-        envelope.fail(f"{port.path} could not answer, its handler failed: {context.error_message}", context)
+        envelope.fail(f"{port.path} could not answer, its handler failed: {context.summary}", context)
 
     def dead_letter(self, port: Mailbox, item: Any, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Gives a message up: counts it, keeps it as a dead letter, tells its asker. The one way out for a message not handled."""
@@ -119,7 +119,7 @@ class Recovery:
         message, attempts = (item, 0) if envelope is None else (envelope.message, envelope.attempts)
         self._cell.kernel.dead_letters.put(message, port.path, reason, error, attempts)
         if envelope is not None:
-            why = "the actor has ended" if error is None else f"its handler failed: {error.error_message}"
+            why = "the actor has ended" if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
 
     # Failures without a message

@@ -139,14 +139,19 @@ class ErrorContext:
             object.__setattr__(self, "_stack_trace", "" if self.exception is None else trace_of(self.exception))
         return self._stack_trace or ""
 
+    @property
+    def summary(self) -> str:
+        """What was raised, on one line: `KeyError: 'mocha'`."""
+        return one_line(self._named_message())
+
+    def _named_message(self) -> str:
+        name = "" if self.exception is None else type(only_member(self.exception)).__name__
+        return self.error_message if name in ("", self.error_message) else f"{name}: {self.error_message}"
+
     def __str__(self) -> str:
         place = self.component_name if self.port_name is None else f"{self.component_name}.{self.port_name}"
         message = "" if self.message_id is None else f", message {self.message_id}, try {self.recovery_attempts + 1}"
-        text = self.error_message
-        if self.exception is not None:
-            name = type(only_member(self.exception)).__name__
-            text = text if text == name else f"{name}: {text}"
-        return one_line(f"{self.severity.name} {self.category.name} at {place}{message}: {text}")
+        return one_line(f"{self.severity.name} {self.category.name} at {place}{message}: {self._named_message()}")
 
     def __repr__(self) -> str:
         return f"<ErrorContext {self.error_id}: {self}>"

@@ -198,6 +198,19 @@ def test_an_error_reads_as_a_sentence_about_who_what_and_which_message() -> None
     assert repr(context(KeyError("speed"))) == "<ErrorContext e1: HIGH PERMANENT at root/parser: KeyError: 'speed'>"
 
 
+@pytest.mark.parametrize(
+    ("exception", "summary"),
+    [
+        (KeyError("mocha"), "KeyError: 'mocha'"),
+        (LookupError(), "LookupError"),
+        (ExceptionGroup("one", [ValueError("no\nnumber")]), "ValueError: no number"),
+        (None, ""),
+    ],
+)
+def test_a_summary_names_the_exception_and_its_text_on_one_line(exception: Exception | None, summary: str) -> None:
+    assert context(exception).summary == summary
+
+
 def test_an_error_cannot_be_changed_and_equals_only_itself() -> None:
     error = context(ValueError("x"))
     with pytest.raises(exceptions.FrozenInstanceError):
