@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, TypeVar
 
 from attrs import frozen
 
-from actorkit._runtime.ports import InPort, OutPort
+from actorkit._runtime.ports import InPort, OutPort, is_async
 from actorkit.errors import ActorNotRunning, PortDefinitionError
 from actorkit.policy.taxonomy import ErrorContext
 
@@ -187,6 +187,9 @@ class Actor:
         life_of(self, "stop").stop_self()
 
 
+_life_slot: Any = vars(Actor)["_actorkit_life"]
+
+
 def life_of(actor: Actor, used: str) -> Incarnation:
     """The life that this actor object is part of; `used` is what it is asked for.
 
@@ -194,36 +197,40 @@ def life_of(actor: Actor, used: str) -> Incarnation:
         ActorNotRunning: the object was not made by a running tree.
     """
     try:
-        return actor._actorkit_life
+        life: Incarnation = _life_slot.__get__(actor)  # not the attribute: a `__getattr__` of the user's may answer for that
     except AttributeError:
         name = type(actor).__qualname__
         raise ActorNotRunning(
             f"{name}.{used}: this {name} is not part of a running tree; declare it with child({name}, …) and run the tree"
         ) from None
+    return life
 
 
 def _draw(cls: type[Actor]) -> Blueprint:
     """Collects and checks the ports and hooks of a new actor class."""
-    in_ports: dict[str, InPort[Any, Any, Any]] = {}
-    out_ports: dict[str, OutPort[Any]] = {}
+    ports: dict[str, InPort[Any, Any, Any] | OutPort[Any]] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
-            if isinstance(value, InPort):
-                in_ports[name] = value
-            elif isinstance(value, OutPort):
-                out_ports[name] = value
-            elif name in in_ports or name in out_ports:
+            before = ports.get(name)
+            if isinstance(value, InPort | OutPort) and (before is None or isinstance(value, type(before))):
+                ports[name] = value
+            elif before is not None:
+                kind, way_out = ("an in-port", "decorate it with @in_port") if isinstance(before, InPort) else ("an out-port", "rename it")
                 raise PortDefinitionError(
-                    f"{cls.__qualname__}.{name} replaces a port of a base class with {value!r}; decorate it with @in_port"
+                    f"{cls.__qualname__}.{name}: {name!r} is {kind} of a base class, and this is {value!r}; {way_out}"
                 )
-    for name, port in in_ports.items():
+    in_ports: dict[str, InPort[Any, Any, Any]] = {}
+    out_ports: dict[str, OutPort[Any]] = {}
+    for name, port in ports.items():
         if name in ASYNC_HOOKS or name in PLAIN_HOOKS:
             raise PortDefinitionError(f"{cls.__qualname__}.{name}: {name!r} is the name of a hook, not of a port; rename the port")
-        if name in vars(cls):
-            port.define()
-        else:
-            in_ports[name] = port.copy_for(cls)
+        if isinstance(port, InPort):
+            in_ports[name] = port.of_class(cls, name)
             setattr(cls, name, in_ports[name])
+        else:
+            out_ports[name] = port.named(name)
+            if out_ports[name] is not port:
+                setattr(cls, name, out_ports[name])
     hooks = frozenset(name for name in (*ASYNC_HOOKS, *PLAIN_HOOKS) if _is_own_hook(cls, name))
     return Blueprint(in_ports, out_ports, hooks, not any(port.is_async for port in in_ports.values()))
 
@@ -234,7 +241,7 @@ def _is_own_hook(cls: type[Actor], name: str) -> bool:
         return False
     arguments = ASYNC_HOOKS.get(name, PLAIN_HOOKS.get(name, ()))
     signature = f"{'async ' if name in ASYNC_HOOKS else ''}def {name}({', '.join(('self', *arguments))})"
-    if inspect.isfunction(hook) and inspect.iscoroutinefunction(inspect.unwrap(hook)) is (name in ASYNC_HOOKS):
+    if inspect.isfunction(hook) and is_async(hook) is (name in ASYNC_HOOKS):
         try:
             inspect.signature(hook).bind(None, *arguments)
         except TypeError:

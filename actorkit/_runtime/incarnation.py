@@ -81,7 +81,7 @@ class Incarnation:
             # As `actor_class(…)`, but so that the constructor may use self.path and the like already.
             actor: Actor = actor_class.__new__(actor_class, *spec.args, **spec.kwargs)
             self.actor = actor
-            actor._actorkit_life = self
+            object.__setattr__(actor, "_actorkit_life", self)  # also where the class is frozen
             actor_class.__init__(actor, *spec.args, **spec.kwargs)
             self.constructed = True
             if carried is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from attrs import frozen
@@ -49,13 +50,10 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         self.capacity = capacity
         self.name = getattr(function, "__name__", "in_port")
         self.owner: type = object
-        self.types: type | tuple[type, ...] = object
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.types: type | tuple[type, ...] = ()  # not known before the class is
+        self.is_async = is_async(function)
         self.spec: ChildSpec[Any] | None = None
         self.__doc__ = getattr(function, "__doc__", None)
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.owner, self.name = owner, name
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -64,15 +62,23 @@ class InPort(Generic[O_contra, M_contra, R_co]):
     def __get__(self, instance: Actor | None, owner: type) -> Any:
         return self if instance is None else self.function.__get__(instance, owner)
 
-    def define(self) -> None:
-        """Checks the handler and finds out its message type, now that the class exists.
+    def of_class(self, owner: type, name: str) -> InPort[Any, Any, Any]:
+        """This port as the port `name` of `owner`, which declares or inherits it.
 
         Raises:
             PortDefinitionError: it is not a handler, or its annotation is missing or unusable.
         """
+        port: InPort[Any, Any, Any] = InPort(self.function, self.capacity)
+        port.owner, port.name, port.types = owner, name, self.types
+        if not port.types:
+            port.define()
+        return port
+
+    def define(self) -> None:
+        """Checks the handler and finds out its message type, now that the class exists."""
         function, where = self.function, f"{self.owner.__qualname__}.{self.name}"
         plain = inspect.unwrap(function)
-        if not callable(function) or isinstance(function, (staticmethod, classmethod, type)):
+        if not callable(function) or not hasattr(function, "__get__") or isinstance(function, (staticmethod, classmethod, type)):
             raise PortDefinitionError(
                 f"{where}: @in_port decorates a method, not {function!r}; write def {self.name}(self, message: ItsType)"
             )
@@ -82,15 +88,9 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         if inspect.isfunction(function):
             disable_ki_protection(function)  # the code around it runs under protection: see dispatcher.py
 
-    def copy_for(self, owner: type) -> InPort[Any, Any, Any]:
-        """The same port, as inherited by `owner`."""
-        port: InPort[Any, Any, Any] = InPort(self.function, self.capacity)
-        port.owner, port.name, port.types = owner, self.name, self.types
-        return port
-
     def of(self, spec: ChildSpec[Any]) -> InPort[Any, Any, Any]:
         """The port of one child."""
-        port = self.copy_for(self.owner)
+        port = self.of_class(self.owner, self.name)
         port.spec = spec
         return port
 
@@ -99,6 +99,11 @@ class InPort(Generic[O_contra, M_contra, R_co]):
 
     def __repr__(self) -> str:
         return f"<InPort {self}>"
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to await; what it wraps (`functools.wraps`) counts as well."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function))
 
 
 class _PortDecorator:
@@ -147,12 +152,20 @@ class OutPort(Generic[M]):
     """
 
     def __init__(self, message_type: type[M], *, required: bool = False) -> None:
-        self.types = runtime_types(message_type, "OutPort")
+        self.types = runtime_types(message_type, f"OutPort({message_type!r})")
         self.required = required
-        self.name = "out_port"
+        self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self.name = self.name or name
+
+    def named(self, name: str) -> OutPort[M]:
+        """This port under `name`: itself, or, if it has another name already, one like it."""
+        if self.name == name:
+            return self
+        port = copy(self)
+        port.name = name
+        return port
 
     @overload
     def __get__(self, instance: None, owner: type[O]) -> OutEnd[O, M]: ...
@@ -164,12 +177,14 @@ class OutPort(Generic[M]):
             return end
         try:
             life = instance._actorkit_life
+            sender = life.senders.get(self.name)
         except AttributeError:
+            actor = owner.__qualname__
             raise ActorNotRunning(
-                f"{owner.__qualname__}.{self.name}: this {owner.__qualname__} is not part of a running tree, so there is nobody to send to;"
-                " declare it with child(…) and run the tree, or test its handlers as plain methods"
+                f"{actor}.{self.name}: this {actor} is not part of a running tree, so there is nobody to send to; declare it with"
+                f" child({actor}, …) and run the tree, or, in a unit test, set a sender of your own: actor.{self.name} = …"
             ) from None
-        return life.senders.get(self.name) or life.sender(self.name)
+        return sender or life.sender(self.name)
 
 
 @frozen(repr=False, eq=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from actorkit._runtime.ports import InPort
 from actorkit._runtime.waits import Envelope, handling
 from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError, SpecError
 from actorkit.policy.checks import check_seconds
@@ -94,11 +95,13 @@ class ActorRef(Generic[A_co]):
     def resolve(self, port: InPort[Any, Any, Any]) -> Mailbox:
         """The mailbox of this actor's port."""
         cell = self.cell
-        name = getattr(port, "name", None)
-        if name not in cell.in_ports or not issubclass(cell.actor_class, port.owner):
+        own = cell.in_ports.get(port.name) if isinstance(port, InPort) else None
+        if own is None or (own.function is not port.function and not issubclass(cell.actor_class, port.owner)):
             ports = ", ".join(cell.in_ports) or "none"
             raise MessageTypeError(f"{cell.path} is a {cell.actor_class.__qualname__} and has no port {port}; its in-ports are: {ports}")
-        mailbox = cell.resolved[port] = cell.mailbox(port.name)
+        mailbox = cell.mailbox(port.name)
+        if port.spec is None:  # spec[Class.in_x] makes a new object each time
+            cell.resolved[port] = mailbox
         return mailbox
 
     def __eq__(self, other: object) -> bool:
