@@ -64,7 +64,8 @@ def runtime_types(annotation: Any, where: str, scope: Mapping[str, Any] | None =
 
 
 def _classes(annotation: Any, where: str, scope: Mapping[str, Any]) -> list[type]:
-    origin = typing.get_origin(annotation)
+    origin: Any = typing.get_origin(annotation)
+    meant: list[Any]
     if annotation is Any:
         return [object]
     if annotation is None:
@@ -78,9 +79,9 @@ def _classes(annotation: Any, where: str, scope: Mapping[str, Any]) -> list[type
     elif isinstance(annotation, typing.NewType):
         meant = [annotation.__supertype__]
     elif type(annotation).__name__ == "TypeAliasType":  # `type X = …`, from Python 3.12
-        meant = [annotation.__value__]
+        meant = [getattr(annotation, "__value__", object)]
     elif origin is typing.Annotated:
-        meant = [annotation.__origin__]
+        meant = [typing.get_args(annotation)[0]]
     elif origin is typing.Literal:
         meant = [type(value) for value in typing.get_args(annotation)]
     elif origin in UNIONS:
@@ -114,7 +115,7 @@ def _scope(function: Callable[..., Any], owner: type) -> Mapping[str, Any]:
             around.append(frame.f_locals)
         frame = frame.f_back
     own = {owner.__name__: owner, **{each.__name__: each for each in getattr(owner, "__type_params__", ())}, **vars(owner)}
-    outside = [getattr(function, "__globals__", {}), vars(builtins)]
+    outside: list[MutableMapping[str, Any]] = [getattr(function, "__globals__", {}), dict(vars(builtins))]
     # The names of a function that defines the class hide those of its module; those of its callers hide nothing.
     if "<locals>" in owner.__qualname__:
         return ChainMap(own, *around[:1], *outside, *around[1:])
