@@ -10,6 +10,10 @@ ActorkitError
 ├── MailboxFull                               from `send_nowait`; never accepted
 ├── ActorNotRunning (RuntimeError)            an actor object used outside a running tree, or after its end
 ├── AskFailed                                 the asked actor could not answer
+├── CallRejected                              a guard made no call
+│   ├── CircuitOpenError                      its circuit breaker is open
+│   └── BulkheadFull                          its bulkhead is full
+├── RetryExhausted                            a call failed, and is not tried again
 ├── UnknownActor (LookupError)                a path, name or class that the tree does not have, or has twice
 ├── SupervisionError                          a child could not be started, or a tree gave up
 ├── LedgerImbalance (AssertionError)          a port's books don't balance: a defect of the runtime
@@ -73,6 +77,43 @@ class AskFailed(ActorkitError):
     def __init__(self, message: str, error: ErrorContext | None = None) -> None:
         super().__init__(message)
         self.error = error
+
+
+class CallRejected(ActorkitError):
+    """A guard refused a call: it was not made.
+
+    Args:
+        message: which guard, and why.
+        retry_after: seconds to wait at least before another try, or None when nobody can tell.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class CircuitOpenError(CallRejected):
+    """A circuit breaker refused a call, since too many have failed or a person has isolated it."""
+
+
+class BulkheadFull(CallRejected):
+    """A bulkhead refused a call: as many as may be are inside, and as many as may wait do."""
+
+
+class RetryExhausted(ActorkitError):
+    """A call failed, and is not tried again: it had all its tries, or its time is up.
+
+    Its `__cause__` is the last try's exception, with its own traceback. `attempts` says how often it was tried.
+    """
+
+    def __init__(self, message: str = "", *, attempts: int = 0) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """The last try's exception: the `__cause__`."""
+        return self.__cause__
 
 
 class UnknownActor(ActorkitError, LookupError):

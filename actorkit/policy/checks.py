@@ -107,6 +107,21 @@ def check_seconds(owner: str, field: str, value: object, *, minimum: float = 0.0
     return seconds
 
 
+def check_number(owner: str, field: str, value: object, expected: str, *, least: float = 0.0, most: float = math.inf) -> float:
+    """A finite number that is more than 0, `least` or more, and `most` or less; `expected` puts that into words.
+
+    Raises:
+        SpecTypeError: it is neither int nor float; a bool is neither.
+        SpecError: it is out of range, NaN or infinite.
+    """
+    if not _is_number(value):
+        raise SpecTypeError(complaint(owner, field, value, expected))
+    number = _as_float(value)
+    if not (0 < number < math.inf and least <= number <= most):
+        raise SpecError(complaint(owner, field, value, expected))
+    return number
+
+
 def check_shutdown(owner: str, value: object) -> float | Shutdown:
     """How long a child may take to stop: seconds, 0 or more, or a `Shutdown`.
 

@@ -13,13 +13,14 @@ from attrs.exceptions import NotCallableError
 from actorkit.errors import (
     ActorkitError,
     AskFailed,
+    CallRejected,
     CommunicationError,
-    DeadlockError,
     DependencyError,
     PermanentError,
     PoisonMessageError,
     ReportedError,
     ResourceError,
+    RetryExhausted,
     SpecTypeError,
     TransientError,
     ValidationError,
@@ -243,9 +244,9 @@ _BUILT_IN: Mapping[type[BaseException] | str, Verdict] = {
     ValidationError: _as_reported(_usual(ErrorCategory.VALIDATION)),
     CommunicationError: _as_reported(_usual(ErrorCategory.COMMUNICATION)),
     DependencyError: _as_reported(_usual(ErrorCategory.DEPENDENCY)),
-    DeadlockError: _as_reported(_usual(ErrorCategory.PERMANENT)),
-    ReportedError: _as_reported(_usual(ErrorCategory.PERMANENT)),
+    ReportedError: _as_reported(_usual(ErrorCategory.PERMANENT)),  # DeadlockError as well
     AskFailed: _as_failed_ask,
+    CallRejected: _usual(ErrorCategory.DEPENDENCY),  # CircuitOpenError, BulkheadFull; `retry_after` reads theirs
     TimeoutError: _TOO_SLOW,
     ConnectionError: _as_connection_error,
     MemoryError: _EXHAUSTED,
@@ -274,7 +275,7 @@ class Classifier:
     """Says what kind of failure an exception is.
 
     A user's rules come before the built-in ones; among either, the one for the most derived class wins. An
-    exception group is as bad as its worst member, unless a rule names a group's class.
+    exception group is as bad as its worst member, and a `RetryExhausted` as its cause, unless a rule names their class.
 
         Classifier({QuotaSpent: ErrorCategory.TRANSIENT, DiskSick: (ErrorCategory.RESOURCE, ErrorSeverity.CRITICAL)})
 
@@ -319,8 +320,9 @@ class Classifier:
         category, severity = self.classify(exception)
         return severity.rank, -_WORST_FIRST.index(category)
 
-    def _group(self, exception: BaseException) -> Classification:
-        return self.classify(self.worst(exception))
+    def _look_inside(self, exception: BaseException) -> Classification:
+        worst = self.worst(exception)
+        return self.classify(worst) if worst is not exception else _usual(ErrorCategory.DEPENDENCY)
 
     def _learn(self, of: type[BaseException]) -> Verdict:
         if len(self._by_type) >= _KNOWN_TYPES:
@@ -330,14 +332,14 @@ class Classifier:
         return verdict
 
     def _find(self, of: type[BaseException]) -> Verdict:
-        is_group = issubclass(of, BaseExceptionGroup)
+        has_more_inside = issubclass(of, (BaseExceptionGroup, RetryExhausted))
         for base in of.__mro__:
             # A rule for Exception is not meant to hide what is in a group.
-            if base in self._rules and (not is_group or issubclass(base, BaseExceptionGroup)):
+            if base in self._rules and (not has_more_inside or issubclass(base, (BaseExceptionGroup, RetryExhausted))):
                 kind = self._rules[base]
                 return _as_reported(_usual(kind)) if isinstance(kind, ErrorCategory) else Classification(*kind)
-        if is_group:
-            return self._group
+        if has_more_inside:
+            return self._look_inside
         names: list[type[BaseException] | str] = []
         for base in of.__mro__:
             names += base, f"{base.__module__}.{base.__qualname__}"

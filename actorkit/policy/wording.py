@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from contextlib import suppress
 
+from actorkit.errors import RetryExhausted
+
 LONGEST_MESSAGE = 4_000
 """Characters that are kept of an exception's text."""
 
@@ -55,7 +57,10 @@ def only_member(exception: BaseException) -> BaseException:
 
 
 def leaves(exception: BaseException) -> list[BaseException]:
-    """The exceptions in a group and in the groups in it, in order; a plain exception is its own only leaf."""
+    """The exceptions in a group and in the groups in it, in order; a plain exception is its own only leaf.
+
+    An exhausted retry stands for what its last try raised.
+    """
     found: list[BaseException] = []
     left: list[BaseException] = [exception]
     while left:
@@ -63,6 +68,8 @@ def leaves(exception: BaseException) -> list[BaseException]:
         if isinstance(one, BaseExceptionGroup):
             members: tuple[BaseException, ...] = one.exceptions
             left.extend(reversed(members))
+        elif isinstance(one, RetryExhausted) and one.__cause__ is not None:
+            left.append(one.__cause__)
         else:
             found.append(one)
     return found

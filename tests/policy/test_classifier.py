@@ -65,6 +65,12 @@ def nested(depth: int, inside: Exception) -> Exception:
     return inside
 
 
+def exhausted(cause: Exception) -> Exception:
+    error = errors.RetryExhausted("failed 4 times", attempts=4)
+    error.__cause__ = cause
+    return error
+
+
 _SAID: list[tuple[Exception, ErrorCategory, ErrorSeverity]] = [
     (errors.TransientError(), TRANSIENT, MEDIUM),
     (errors.PermanentError(), PERMANENT, MEDIUM),
@@ -105,6 +111,11 @@ _SAID: list[tuple[Exception, ErrorCategory, ErrorSeverity]] = [
     (json.JSONDecodeError("bad", "{", 0), VALIDATION, MEDIUM),
     (errors.AskFailed("stopped"), DEPENDENCY, MEDIUM),
     (errors.AskFailed("failed", context(severity=CRITICAL, category=RESOURCE)), RESOURCE, MEDIUM),
+    (errors.CircuitOpenError("open", retry_after=7.0), DEPENDENCY, MEDIUM),
+    (errors.BulkheadFull("full"), DEPENDENCY, MEDIUM),
+    (exhausted(TimeoutError()), TIMEOUT, MEDIUM),
+    (exhausted(exhausted(ExceptionGroup("both", [TimeoutError(), KeyError("x")]))), PERMANENT, HIGH),
+    (errors.RetryExhausted("without a cause"), DEPENDENCY, MEDIUM),
     (KeyError("x"), PERMANENT, HIGH),
     (TypeError("x"), PERMANENT, HIGH),
     (TypeError("x", "not a field"), PERMANENT, HIGH),
@@ -315,6 +326,18 @@ def test_a_groups_fingerprint_is_that_of_its_worst_member() -> None:
     assert fingerprint(group, Classifier({ValueError: (VALIDATION, CRITICAL)})) == "ValueError"
 
 
+def test_the_fingerprint_of_an_exhausted_retry_is_that_of_its_cause() -> None:
+    cause = caught_from_fail("a")
+    assert fingerprint(raised(exhausted(cause))) == fingerprint(cause)
+
+
+def test_a_rule_may_name_the_exhausted_retry_but_one_for_exception_does_not_hide_its_cause() -> None:
+    error = exhausted(TimeoutError())
+    assert Classifier({Exception: VALIDATION}).classify(error) == (VALIDATION, MEDIUM)
+    assert Classifier({Exception: VALIDATION, TimeoutError: TRANSIENT}).classify(error) == (TRANSIENT, MEDIUM)
+    assert Classifier({errors.RetryExhausted: RESOURCE}).classify(error) == (RESOURCE, HIGH)
+
+
 # What a failing service asks for
 
 _SOON: Any = "soon"
@@ -334,6 +357,9 @@ _SOON: Any = "soon"
         (errors.TransientError(retry_after=True), None),
         (errors.TransientError(retry_after=_SOON), None),
         (ExceptionGroup("all", [errors.TransientError(retry_after=2.0), errors.DependencyError(retry_after=5.0), KeyError()]), 5.0),
+        (errors.CircuitOpenError("open", retry_after=7.0), 7.0),
+        (errors.CircuitOpenError("isolated"), None),
+        (exhausted(errors.CircuitOpenError("open", retry_after=7.0)), 7.0),
         (errors.AskFailed("no"), None),
         (errors.AskFailed("no", context()), None),
         (errors.AskFailed("no", context(errors.DependencyError(retry_after=7.0))), 7.0),
