@@ -153,4 +153,5 @@ class Kernel:
                 for mailbox in cell.mailboxes.values()
             },
             "wires": {name: [target.path for target in outlet.targets] for name, outlet in cell.outlets.items() if outlet.targets},
+            "discarded": {name: outlet.discarded for name, outlet in cell.outlets.items() if outlet.discarded},  # for want of a wire
         }

@@ -12,8 +12,8 @@ from trio.lowlevel import disable_ki_protection
 
 from actorkit._runtime.annotations import message_types, runtime_types
 from actorkit._runtime.mailbox import type_names
-from actorkit.errors import ActorNotRunning, PortDefinitionError, WiringError
-from actorkit.policy.checks import check_count
+from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
+from actorkit.policy.checks import check_count, complaint
 
 if TYPE_CHECKING:
     from actorkit._runtime.actor import Actor
@@ -29,6 +29,7 @@ M_contra = TypeVar("M_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 DEFAULT_CAPACITY = 1024
+_NOT_AN_OUT_PORT = "{} >> {}: the left end of a wire is an out-port of an actor class, or of a child: child[Class.out_x]"
 
 
 class InPort(Generic[O_contra, M_contra, R_co]):
@@ -93,6 +94,14 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         port = self.of_class(self.owner, self.name)
         port.spec = spec
         return port
+
+    if not TYPE_CHECKING:  # for type checkers there is no such operation
+
+        def __rshift__(self, to: object) -> None:
+            raise WiringError(_NOT_AN_OUT_PORT.format(self, to))
+
+        def __rrshift__(self, out: object) -> None:
+            raise WiringError(_NOT_AN_OUT_PORT.format(repr(out), self))
 
     def __str__(self) -> str:
         return _end_text(self.owner, self.name, self.types, self.spec)
@@ -226,21 +235,37 @@ def wire(out: OutEnd[Any, M], to: Sequence[InPort[Any, M, Any]], *, route: Route
     """A wire whose receivers share the messages instead of each getting all: `wire(out, [a, b], route=round_robin)`.
 
     Raises:
-        WiringError: there is no receiver, or one of another type.
+        WiringError: an end is no port, there is no receiver, or one of another type.
+        SpecTypeError: `route` is not a route.
     """
+    if not isinstance(out, OutEnd):
+        raise WiringError(
+            f"wire({out!r}, {to!r}): the left end of a wire is an out-port of an actor class, or of a child: child[Class.out_x]"
+        )
+    if isinstance(to, InPort):
+        raise WiringError(f"wire({out}, {to}): the receivers are a list; for one receiver write {out.name} >> {to.name}, without a route")
     if not to:
         raise WiringError(f"wire({out}, []): there is no receiver; name at least one in-port")
+    if not hasattr(route, "picker"):
+        raise SpecTypeError(complaint(f"wire({out}, …)", "route", route, "round_robin or least_loaded"))
     return Wire(out, tuple(_in_end(out, each) for each in to), route)
 
 
 def _in_end(out: OutEnd[Any, Any], to: Any) -> InPort[Any, Any, Any]:
     if not isinstance(to, InPort):
-        raise WiringError(f"{out} >> {to!r}: the right end of a wire is an in-port of an actor class, or of a child: child[Class.in_port]")
-    takes = to.types if isinstance(to.types, tuple) else (to.types,)
-    sends = out.types if isinstance(out.types, tuple) else (out.types,)
-    if not all(issubclass(each, takes) for each in sends):
+        raise WiringError(f"{out} >> {to!r}: the right end of a wire is an in-port of an actor class, or of a child: child[Class.in_x]")
+    if not fits(out.types, to.types):
         raise WiringError(f"{out} >> {to}: {type_names(out.types)} is sent, but {type_names(to.types)} is taken; wire ports of one type")
     return to
+
+
+def fits(sent: type | tuple[type, ...], taken: type | tuple[type, ...]) -> bool:
+    """Whether a port that takes `taken` takes all that one of `sent` sends."""
+    every_sent = sent if isinstance(sent, tuple) else (sent,)
+    try:
+        return all(issubclass(each, taken) for each in every_sent)
+    except TypeError:  # a protocol with attributes: only its instances can be checked, and each message is
+        return True
 
 
 def _end_text(owner: type, name: str, types: type | tuple[type, ...], spec: ChildSpec[Any] | None) -> str:
