@@ -21,7 +21,6 @@ class CascadeManager(Supervisor):
         if not child.is_running or exit.incarnation != child.number:
             return
         await child.stop(exit.reason, math.inf)
-        child.wanted, child.completed = False, True
         if exit.reason.is_abnormal:
             cause = None if exit.error is None else exit.error.exception
             what = "" if exit.error is None else f": {exit.error.component_name}: {exit.error.summary}"
@@ -29,4 +28,5 @@ class CascadeManager(Supervisor):
             error.__cause__ = cause
             self.kernel.crash(error)
         else:
+            await self._ended(child, exit)
             self.kernel.system.top_ended()

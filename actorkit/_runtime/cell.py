@@ -44,7 +44,7 @@ class Cell:
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
         self.kernel = kernel
         self.spec = spec
-        self.name = spec.name
+        self.name = path.rpartition("/")[2]  # the spec's, or one with a number
         self.path = path
         self.supervisor = supervisor
         self.actor_class = spec.actor
@@ -345,7 +345,7 @@ class Cell:
         self.refuses = self.gone = False
         for mailbox in self.mailboxes.values():
             mailbox.make_room()
-        if self.wires_closed:
+        if self.wires_closed and not self.drained:
             self.wires_closed = False
             for outlet in self.outlets.values():
                 for mailbox in outlet.targets:

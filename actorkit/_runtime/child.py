@@ -91,7 +91,7 @@ class Child(ABC):
         self.spec = spec
         self.unit = unit
         self.path = unit.path
-        self.name = spec.name
+        self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
         self.wanted = True
         self.completed = False
         self.added = False
@@ -114,17 +114,35 @@ class Child(ABC):
     def number(self) -> int:
         """Its present or last incarnation."""
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether its streams have ended: then it is left alone as a bystander, and its `run` never starts again."""
+        return False
+
+    def begin(self) -> None:
+        """It is to be up, whatever has been."""
+        self.wanted, self.completed = True, False
+        if self.window is not None:
+            self.window.clear()
+
+    @abstractmethod
+    def cells(self) -> dict[str, Cell]:
+        """The actors that it is, or has below it, by path."""
+
     @abstractmethod
     async def start(self) -> None:
         """Starts it, or raises `StartFailure`."""
 
     @abstractmethod
     def start_sources(self) -> None:
-        """Starts `run` where there is one, once all that belongs together is up."""
+        """Starts `run` where there is one that has not begun, once all that belongs together is up."""
 
     @abstractmethod
-    async def stop(self, reason: ExitReason, deadline: float) -> None:
-        """Ends its present life, by `deadline` and within its shutdown time; does nothing if it is down."""
+    async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
+        """Ends its present life, by `deadline` and within its shutdown time; does nothing if it is down.
+
+        Returns `reason`, or KILLED if it did not end by itself in that time.
+        """
 
     @abstractmethod
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
@@ -178,11 +196,19 @@ class ActorChild(Child):
     def number(self) -> int:
         return self.cell.number
 
+    @property
+    def is_drained(self) -> bool:
+        return self.cell.drained
+
+    def cells(self) -> dict[str, Cell]:
+        return {self.path: self.cell}
+
     async def start(self) -> None:
         cell = self.cell
         cell.number += 1
         cell.status = "starting"
-        cell.drained = False
+        if self.completed:  # started by hand: its streams begin anew
+            cell.drained = False
         life = Incarnation(cell, cell.number)
         started = False
         try:
@@ -210,10 +236,10 @@ class ActorChild(Child):
         if self.cell.life is not None:
             self.cell.life.start_source()
 
-    async def stop(self, reason: ExitReason, deadline: float) -> None:
+    async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
         cell, life = self.cell, self.cell.life
         if life is None:
-            return
+            return reason
         cell.status = "stopping"
         until = trio.current_time() + self.seconds(deadline)
         cell.recovery.cancel_retry()
@@ -232,6 +258,7 @@ class ActorChild(Child):
         cell.put_back()
         cell.life, cell.ending, cell.status = None, False, "stopped"
         cell.kernel.events.publish(ActorStopped(cell.path, cell.number, reason))
+        return reason
 
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self.cell.refuse()
@@ -281,14 +308,18 @@ class SupervisorChild(Child):
     def number(self) -> int:
         return self.supervisor.number
 
+    def cells(self) -> dict[str, Cell]:
+        return {path: cell for child in self.supervisor.children.values() for path, cell in child.cells().items()}
+
     async def start(self) -> None:
         await self.supervisor.start()
 
     def start_sources(self) -> None:
         self.supervisor.start_sources()
 
-    async def stop(self, reason: ExitReason, deadline: float) -> None:
+    async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
         await self.supervisor.stop(reason, trio.current_time() + self.seconds(deadline))
+        return reason
 
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
         for child in self.supervisor.children.values():

@@ -56,7 +56,7 @@ class Incarnation:
         self.tasks: set[trio.CancelScope] = set()
         self.timers: dict[Timer, None] = {}
         self.watching: list[Cell] = []
-        self.run_is_over = "run" not in self.hooks
+        self.run_is_over = "run" not in self.hooks or cell.drained
         self.run_scope: trio.CancelScope | None = None
         self.constructed = self.started = self.ended = False
         self.actor: Actor
@@ -92,8 +92,8 @@ class Incarnation:
         self.started = True
 
     def start_source(self) -> None:
-        """Starts `run`, if the actor has one: now that the whole tree, or the restarted group, is up."""
-        if not self.run_is_over and not self.ended:
+        """Starts `run`, if the actor has one and it has not begun: now that the whole tree, or the restarted group, is up."""
+        if not self.run_is_over and not self.ended and self.run_scope is None:
             if self.number > 1 and "snapshot" not in self.hooks:
                 self.cell.kernel.events.publish(SourceRestarted(self.cell.path))
             self.run_scope = self.spawn("run", type(self.actor).run, (self.actor,), self._run_returned)

@@ -40,14 +40,27 @@ class Outlet:
         self.targets: list[Mailbox] = []  # all mailboxes that a message could go to
         self.discarded = 0
 
-    def connect(self, mailboxes: list[Mailbox], pick: Callable[[Any], Mailbox] | None) -> None:
-        """Adds a wire to these mailboxes; `pick` chooses one of them per message (None: there is one)."""
+    def connect(self, mailboxes: list[Mailbox], pick: Callable[[Any], Mailbox] | None) -> Callable[[Any], Mailbox]:
+        """Adds a wire to these mailboxes, and returns its line; `pick` chooses one of them per message (None: there is one)."""
         only = mailboxes[0]
-        self.lines.append(pick or (lambda _: only))
+
+        def always(_: object) -> Mailbox:
+            return only
+
+        line = pick or always
+        self.lines.append(line)
         for mailbox in mailboxes:
             self.targets.append(mailbox)
             mailbox.wired = True
             mailbox.open_wires += 1
+        return line
+
+    def disconnect(self, mailboxes: list[Mailbox], line: Callable[[Any], Mailbox]) -> None:
+        """Takes out a wire that `connect` has added."""
+        self.lines.remove(line)
+        for mailbox in mailboxes:
+            self.targets.remove(mailbox)
+            mailbox.open_wires -= 1
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""

@@ -44,6 +44,10 @@ class Spec:
         """How error texts name it: `child 'billing'`."""
         return f"child {self.name!r}"
 
+    def walk(self) -> list[Spec]:
+        """This spec and all below it, from the top."""
+        return [self]
+
     def _changed(self, options: dict[str, Any], known: Sequence[str]) -> Self:
         for option in options:
             if option not in known:
@@ -155,9 +159,7 @@ class SupervisorSpec(Spec):
         check_seconds(self.title, "within", self.within, positive=True)
         if self.max_children is not None:
             check_count(self.title, "max_children", self.max_children, 1)
-        for one in self.wires:
-            if not isinstance(one, Wire):
-                raise SpecTypeError(f"{self.title}: wires has {one!r}: expected wires, made by Class.out_x >> Other.in_y")
+        check_wires(self.title, self.wires)
         for each in self.children:
             if not isinstance(each, Spec):
                 raise SpecTypeError(f"{self.title}: {each!r} is not a child: expected child(Class, …) or supervisor(…)")
@@ -178,9 +180,7 @@ class SupervisorSpec(Spec):
         return [each for spec in self.walk() if isinstance(spec, SupervisorSpec) for each in spec.wires]
 
     def walk(self) -> list[Spec]:
-        """This spec and all below it, from the top."""
-        below = [each.walk() if isinstance(each, SupervisorSpec) else [each] for each in self.children]
-        return [self, *(spec for specs in below for spec in specs)]
+        return [self, *(spec for each in self.children for spec in each.walk())]
 
     if TYPE_CHECKING:
 
@@ -300,6 +300,13 @@ def dynamic_supervisor(
         within=within,
         recovery=recovery,
     )
+
+
+def check_wires(title: str, wires: Sequence[object]) -> None:
+    """Raises unless all of `wires` are wires."""
+    for one in wires:
+        if not isinstance(one, Wire):
+            raise SpecTypeError(f"{title}: wires has {one!r}: expected wires, made by Class.out_x >> Other.in_y")
 
 
 def check_name(title: str, name: object) -> None:

@@ -1,14 +1,14 @@
 """Supervisors: start children in order, act on their exits, stop them in reverse order.
 
 The rules are Erlang/OTP's (`policy/restart.py` decides); tests/conformance says them one by one. A supervisor deals with
-one thing at a time; a start that fails during a restart comes back to it as a new event, so that in between it can be
-asked, and stopped.
+one thing at a time (turns.py): exits, ends of back-offs, requests. A start that fails during a restart takes a new turn,
+so that in between it can be asked, and stopped.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -18,10 +18,11 @@ from attrs import evolve
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, StartFailure, SupervisorChild
 from actorkit._runtime.ref import ActorRef
-from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec
+from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec, check_wires
 from actorkit._runtime.timers import Alarm
-from actorkit._runtime.wiring import connect
-from actorkit.errors import SpecError, SpecTypeError, SupervisionError, UnknownActor
+from actorkit._runtime.turns import Turns
+from actorkit._runtime.wiring import check_required, connect, disconnect
+from actorkit.errors import SpecError, SpecTypeError, UnknownActor
 from actorkit.events import ChildExited, SupervisorGaveUp, SupervisorStarted, SupervisorStopped
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.checks import check_significant
@@ -29,11 +30,12 @@ from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryP
 from actorkit.policy.restart import Restart, RestartWindow, auto_shuts_down, plan, wants_restart
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.ports import Wire
+    from actorkit._runtime.wiring import Connections
     from actorkit.policy.taxonomy import ErrorContext
 
 A = TypeVar("A", bound="Actor")
@@ -52,19 +54,16 @@ class Supervisor:
         self.number = 0
         self.is_running = False
         self._window = RestartWindow(spec.max_restarts or 0, spec.within or 1.0)
-        self._events: deque[tuple[Child, Callable[[], Awaitable[None]]]] = deque()
-        self._news = trio.Event()
-        self._one_at_a_time = trio.Lock()
-        self._serving: trio.CancelScope | None = None
-        self._starting: trio.CancelScope | None = None  # a start during a restart: a stop need not wait for it
-        self._stopping = False
-        self._last_number = 0  # of dynamic children
+        self._turns = Turns(kernel, path)
+        self._one_stop = trio.Lock()
+        self._sources_on = False
+        self._last_numbers: Counter[str] = Counter()  # of dynamic children, by the name that is numbered
         kernel.supervisors[path] = self
         for each in spec.children:
-            self._add(each)
+            self._add(each, each.name)
 
-    def _add(self, spec: Spec) -> Child:
-        path = f"{self.path}/{spec.name}"
+    def _add(self, spec: Spec, name: str) -> Child:
+        path = f"{self.path}/{name}"
         child: Child
         if isinstance(spec, SupervisorSpec):
             child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
@@ -73,7 +72,7 @@ class Supervisor:
             child = ActorChild(cell, spec)
         else:
             raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
-        self.children[spec.name] = child
+        self.children[name] = child
         return child
 
     # ------------------------------------------------------------------------------------------------ start and stop
@@ -81,42 +80,45 @@ class Supervisor:
     async def start(self) -> None:
         """Starts all children in order; when one cannot be started, stops those before it and raises `StartFailure`."""
         self.number += 1
-        self._stopping = False
+        self._sources_on = False
         self._window.clear()
         for child in [each for each in self.children.values() if each.added]:
             self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
+        self._turns.open()
         try:
             for child in self.children.values():
                 if not child.completed:
-                    child.wanted = True
+                    child.begin()
                     await child.start()
         except BaseException as error:
-            with trio.CancelScope(shield=True):
-                await self._stop_children(ExitReason.SHUTDOWN, math.inf if isinstance(error, StartFailure) else -math.inf)
+            self._turns.close()
+            try:
+                if isinstance(error, StartFailure):
+                    await self._stop_children(ExitReason.SHUTDOWN, math.inf)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._stop_children(ExitReason.SHUTDOWN, -math.inf)
             raise
         self.is_running = True
-        self._serving = trio.CancelScope()
-        self.kernel.nursery.start_soon(self._serve, self._serving)
+        self._turns.serve()
         self.kernel.events.publish(SupervisorStarted(self.path))
 
     def start_sources(self) -> None:
-        """Starts `run` of all sources below."""
-        for child in self.children.values():
-            child.start_sources()
+        """Starts `run` of all sources below, and from now on whenever a child has been restarted."""
+        if not self._sources_on:
+            self._sources_on = True
+            self._start_new_sources()
+
+    def _start_new_sources(self) -> None:
+        if self._sources_on:
+            for child in self.children.values():
+                child.start_sources()
 
     async def stop(self, reason: ExitReason, deadline: float) -> None:
-        """Stops all children in reverse order, and itself. An unfinished restart is broken off."""
-        self._stopping = True
-        if self._starting is not None:
-            self._starting.cancel()
-        async with self._one_at_a_time:
+        """Stops all children in reverse order, and itself. What it is dealing with is broken off."""
+        async with self._one_stop:
+            await self._turns.end()
             await self._stop_children(reason, deadline)
-            if self._serving is not None:
-                self._serving.cancel()
-                self._serving = None
-            while self._events:
-                self._events.popleft()
-                self.kernel.done()
             if self.is_running:
                 self.is_running = False
                 self.kernel.events.publish(SupervisorStopped(self.path, reason))
@@ -129,13 +131,9 @@ class Supervisor:
             async with trio.open_nursery() as nursery:
                 for child in children:
                     nursery.start_soon(child.stop, reason, deadline)
-            for child in children:
-                self._remove(child, reason, None)
         else:
             for child in children:
                 await child.stop(reason, deadline)
-                if child.spec.restart is Restart.TEMPORARY:
-                    self._remove(child, reason, None)
 
     # ------------------------------------------------------------------------------------------------ exits
 
@@ -143,36 +141,17 @@ class Supervisor:
         """A child's life has ended, or has to. Dealt with soon, in order."""
         child = self.children.get(unit.path.rpartition("/")[2])
         if child is not None and child.unit is unit:
-            self._post(child, partial(self.child_exited, child, exit))
-
-    def _post(self, child: Child, deal: Callable[[], Awaitable[None]]) -> None:
-        if not self._stopping:
-            self.kernel.begin()
-            self._events.append((child, deal))
-            self._news.set()
-
-    async def _serve(self, scope: trio.CancelScope) -> None:
-        with scope:
-            while True:
-                while not self._events:
-                    self._news = trio.Event()
-                    await self._news.wait()
-                child, deal = self._events.popleft()
-                try:
-                    async with self._one_at_a_time:
-                        if not self._stopping and self.children.get(child.name) is child:
-                            await deal()
-                finally:
-                    self.kernel.done()
+            self._turns.add(partial(self.child_exited, child, exit))
 
     async def child_exited(self, child: Child, exit: Exit) -> None:
         """What to do about one exit: nothing, a restart, or to give up."""
         if not child.is_running or exit.incarnation != child.number:
             return  # of an earlier life
         if exit.escalate:
+            self._report(child, exit, restarting=False)
             await self._give_up(f"child {child.name!r} escalated a failure", exit.error)
             return
-        await child.stop(exit.reason, math.inf)
+        exit = evolve(exit, reason=await child.stop(exit.reason, math.inf))
         if exit.drained or not wants_restart(child.spec.restart, exit.reason):
             await self._ended(child, exit)
         else:
@@ -180,7 +159,7 @@ class Supervisor:
 
     async def _start_failed(self, child: Child, failure: StartFailure) -> None:
         """A start during a restart failed: that counts like one more exit."""
-        if not child.wanted or child.is_running:
+        if not child.wanted:
             return
         if failure.action is RecoveryAction.ESCALATE:
             await self._give_up(f"child {child.name!r} escalated a failure to start", failure.error)
@@ -190,13 +169,13 @@ class Supervisor:
     async def _due(self, child: Child) -> None:
         """A child's back-off is over."""
         child.alarm = None
-        if child.wanted and not child.is_running:
+        if child.wanted:
             await self._restart(child)
 
     async def _ended(self, child: Child, exit: Exit) -> None:
         """A child has ended and is not restarted."""
         if exit.reason.is_abnormal:
-            self.kernel.events.publish(ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=False, error=exit.error))
+            self._report(child, exit, restarting=False)
         child.wanted, child.completed = False, True
         if child.spec.restart is Restart.TEMPORARY or self.spec.dynamic:
             self._remove(child, exit.reason, exit.error)
@@ -213,9 +192,7 @@ class Supervisor:
             child.restarts += 1
             self.kernel.restarts += 1
             delay = max(delay, self._back_off(child, now))
-        self.kernel.events.publish(
-            ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=allowed, delay=delay, error=exit.error)
-        )
+        self._report(child, exit, restarting=allowed, delay=delay)
         if not allowed:
             used_up = f"{budget.max_restarts} restarts in {budget.within:g} s are used up"
             await self._give_up(f"child {child.name!r} ended ({exit.reason.value}), and {used_up}", exit.error)
@@ -223,10 +200,15 @@ class Supervisor:
         child.restarting(exit.reason, exit.error)
         await self._stop_bystanders(child)
         if delay:
-            child.alarm = Alarm(now + delay, lambda: self._post(child, partial(self._due, child)))
+            child.alarm = Alarm(now + delay, lambda: self._turns.add(partial(self._due, child)))
             self.kernel.timers.add(child.alarm)
         else:
             await self._restart(child)
+
+    def _report(self, child: Child, exit: Exit, *, restarting: bool, delay: float = 0.0) -> None:
+        self.kernel.events.publish(
+            ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=restarting, delay=delay, error=exit.error)
+        )
 
     def _back_off(self, child: Child, now: float) -> float:
         """Seconds to wait before this restart; the count begins anew when the child has been up for a while."""
@@ -241,7 +223,7 @@ class Supervisor:
     async def _stop_bystanders(self, child: Child) -> None:
         for name in plan(self.spec.strategy, list(self.children), child.name).stop:
             other = self.children[name]
-            if other.is_running:
+            if other.is_running and not other.is_drained:
                 await other.stop(ExitReason.SHUTDOWN, math.inf)
                 if other.spec.restart is Restart.TEMPORARY:
                     self._remove(other, ExitReason.SHUTDOWN, None)
@@ -256,17 +238,11 @@ class Supervisor:
         for each in group:
             self._cancel_alarm(each)
             try:
-                with trio.CancelScope() as self._starting:
-                    await each.start()
+                await each.start()
             except StartFailure as failure:
-                self._post(each, partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
+                self._turns.add(partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
                 return
-            finally:
-                self._starting = None
-            if self._stopping:
-                return
-        for each in group:
-            each.start_sources()
+        self._start_new_sources()
 
     async def _give_up(self, why: str, error: ErrorContext | None) -> None:
         self.kernel.events.publish(SupervisorGaveUp(self.path, why, error))
@@ -274,11 +250,14 @@ class Supervisor:
 
     async def _end(self, reason: ExitReason, error: ErrorContext | None, why: str = "") -> None:
         """Ends itself: stops its children and tells its own supervisor."""
+        self._turns.close()
         await self._stop_children(ExitReason.SHUTDOWN, math.inf)
         if self.parent is not None:
             self.parent.on_exit(self, Exit(self.number, reason, error))
 
     def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None) -> None:
+        child.wanted = False
+        self._cancel_alarm(child)
         child.retire(reason, error)
         child.forget()
         self.children.pop(child.name, None)
@@ -304,30 +283,50 @@ class Supervisor:
             WiringError: a wire does not fit; nothing was started.
             SupervisionError: it could not be started, and was not added; `__cause__` says why.
         """
-        async with self._one_at_a_time:
-            self._check_is_running()
-            if self.spec.dynamic and isinstance(spec, ChildSpec) and not spec.named:
-                self._last_number += 1
-                spec = evolve(spec, name=f"{spec.name}-{self._last_number}")
-            if not isinstance(spec, Spec):
-                raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
-            if spec.name in self.children:
-                raise SpecError(f"{self.path} has a child {spec.name!r} already: give this one another name by .options(name=…)")
-            if self.spec.max_children is not None and len(self.children) >= self.spec.max_children:
-                raise SpecError(
-                    f"{self.path} has {self.spec.max_children} children, its max_children: stop one first, or raise max_children"
-                )
-            check_significant(spec.title, spec.significant, spec.restart, self.spec.auto_shutdown)
-            child = self._add(spec)
+        check_wires(self.path, wires)
+
+        async def start() -> ActorRef[Any] | Supervisor:
+            child = self._add_new(spec)
+            made: Connections = []
             try:
-                child.added = True
-                connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())])
+                new = child.cells()
+                made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
+                check_required(new)
                 await child.start()
             except BaseException:
+                disconnect(made)
                 self._remove(child, ExitReason.FAILED, None)
                 raise
-            child.start_sources()
+            self._start_new_sources()
             return child.unit.ref if isinstance(child.unit, Cell) else child.unit
+
+        return await self._turns.ask(start, breakable=True)
+
+    def _add_new(self, spec: Spec) -> Child:
+        """Adds a child at run time, or raises because it can't be."""
+        if not isinstance(spec, Spec):
+            raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
+        if self.spec.max_children is not None and len(self.children) >= self.spec.max_children:
+            raise SpecError(f"{self.path} has {self.spec.max_children} children, its max_children: stop one first, or raise max_children")
+        check_significant(spec.title, spec.significant, spec.restart, self.spec.auto_shutdown)
+        name = spec.name
+        if self.spec.dynamic and isinstance(spec, ChildSpec) and not spec.named:
+            while name == spec.name or name in self.children:
+                self._last_numbers[spec.name] += 1
+                name = f"{spec.name}-{self._last_numbers[spec.name]}"
+        elif name in self.children:
+            raise SpecError(f"{self.path} has a child {name!r} already: give this one another name by .options(name=…)")
+        elif not self.spec.dynamic:
+            self._check_is_new(spec)
+        child = self._add(spec, name)
+        child.added = True
+        return child
+
+    def _check_is_new(self, spec: Spec) -> None:
+        running = {*(cell.spec for cell in self.kernel.cells.values()), *(each.spec for each in self.kernel.supervisors.values())}
+        for each in spec.walk():
+            if each in running:
+                raise SpecError(f"{self.path}: {each.title} is in this tree already: make another with child(…), or with .options(name=…)")
 
     async def stop_child(self, name: str) -> None:
         """Stops a child. What is queued waits until it is restarted; what is sent to it meanwhile becomes dead letters.
@@ -337,8 +336,10 @@ class Supervisor:
         Raises:
             UnknownActor: there is no such child; the text lists those there are.
         """
-        async with self._one_at_a_time:
+
+        async def stop() -> None:
             child = self._child(name)
+            was_waiting = child.alarm is not None
             child.wanted = False
             self._cancel_alarm(child)
             await child.stop(ExitReason.SHUTDOWN, math.inf)
@@ -346,37 +347,43 @@ class Supervisor:
                 self._remove(child, ExitReason.SHUTDOWN, None)
             elif not child.completed:
                 child.set_aside(ExitReason.SHUTDOWN, None)
+            if was_waiting and name in self.children:
+                await self._restart(child)  # the bystanders that waited with it
+
+        await self._turns.ask(stop)
 
     async def restart_child(self, name: str) -> None:
         """Starts a child again that was stopped, or has ended.
 
         Raises:
             UnknownActor: there is no such child; the text lists those there are.
-            SpecError: it is running.
-            SupervisionError: it could not be started; `__cause__` says why.
+            SpecError: it is running, or about to be restarted.
+            SupervisionError: it could not be started, and stays stopped; `__cause__` says why.
         """
-        async with self._one_at_a_time:
-            self._check_is_running()
+
+        async def restart() -> None:
             child = self._child(name)
-            if child.is_running:
-                raise SpecError(f"{child.path} is running: stop it first, with stop_child({name!r})")
-            self._cancel_alarm(child)
-            child.wanted, child.completed = True, False
+            self._check_is_stopped(child)
             await child.start()
-            child.start_sources()
+            child.begin()
+            self._start_new_sources()
+
+        await self._turns.ask(restart, breakable=True)
 
     async def delete_child(self, name: str) -> None:
         """Forgets a child that was stopped, or has ended; what it had queued becomes dead letters.
 
         Raises:
             UnknownActor: there is no such child; the text lists those there are.
-            SpecError: it is running.
+            SpecError: it is running, or about to be restarted.
         """
-        async with self._one_at_a_time:
+
+        async def delete() -> None:
             child = self._child(name)
-            if child.is_running or child.wanted:
-                raise SpecError(f"{child.path} is running: stop it first, with stop_child({name!r})")
+            self._check_is_stopped(child)
             self._remove(child, ExitReason.SHUTDOWN, None)
+
+        await self._turns.ask(delete)
 
     def which_children(self) -> list[ChildInfo]:
         """Its children, in order."""
@@ -397,9 +404,10 @@ class Supervisor:
             raise UnknownActor(f"{self.path} has no child {name!r}; its children are: {', '.join(self.children) or 'none'}")
         return self.children[name]
 
-    def _check_is_running(self) -> None:
-        if not self.is_running or self._stopping:
-            raise SupervisionError(f"{self.path} is not running, so it can't start a child")
+    def _check_is_stopped(self, child: Child) -> None:
+        if child.is_running or child.wanted:
+            state = "running" if child.is_running else "about to be restarted"
+            raise SpecError(f"{child.path} is {state}: stop it first, with stop_child({child.name!r})")
 
     def retire_all(self, why: DeadLetterReason) -> None:
         """The system has ended: whatever is still queued below becomes dead letters."""

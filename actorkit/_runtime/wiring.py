@@ -4,19 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from actorkit.errors import WiringError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.outlets import Outlet
     from actorkit._runtime.ports import InPort, OutEnd, Wire
 
+EMPTY: Mapping[str, Cell] = {}
 
-def connect(cells: Mapping[str, Cell], wires: Sequence[Wire]) -> None:
+
+@frozen
+class Connection:
+    """One wire in place: enough to take it out again."""
+
+    outlet: Outlet
+    mailboxes: list[Mailbox]
+    line: Callable[[Any], Mailbox]
+    first: list[Mailbox]  # those that had no wire before
+
+
+Connections = list[Connection]
+
+
+def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, Cell] = EMPTY) -> Connections:
     """Connects all wires, or none.
+
+    Args:
+        cells: all actors of the system.
+        wires: what to connect.
+        new: those of them that are being added: an end that could be one of these is one of these.
 
     Raises:
         WiringError: an end is unknown or ambiguous, a wire is there twice; the text names both ends.
@@ -24,8 +46,8 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire]) -> None:
     found: list[tuple[Outlet, list[Mailbox], Wire]] = []
     pairs: set[tuple[str, str]] = set()
     for wire in wires:
-        outlet = _cell(cells, wire.out, wire).outlet(wire.out.name)
-        mailboxes = [_cell(cells, port, wire).mailbox(port.name) for port in wire.to]
+        outlet = _cell(cells, wire.out, wire, new).outlet(wire.out.name)
+        mailboxes = [_cell(cells, port, wire, new).mailbox(port.name) for port in wire.to]
         for mailbox in mailboxes:
             if (outlet.path, mailbox.path) in pairs or mailbox in outlet.targets:
                 raise WiringError(
@@ -33,11 +55,28 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire]) -> None:
                 )
             pairs.add((outlet.path, mailbox.path))
         found.append((outlet, mailboxes, wire))
-    for outlet, mailboxes, wire in found:
-        outlet.connect(mailboxes, None if wire.route is None else wire.route.picker(mailboxes))
-        life = outlet.cell.life
-        if life is not None and wire.out.name in life.senders:
-            life.senders[wire.out.name].renew()
+    pickers = [None if wire.route is None else wire.route.picker(mailboxes) for _, mailboxes, wire in found]
+    made: Connections = []
+    for (outlet, mailboxes, _), pick in zip(found, pickers, strict=True):
+        first = [mailbox for mailbox in mailboxes if not mailbox.wired]
+        made.append(Connection(outlet, mailboxes, outlet.connect(mailboxes, pick), first))
+        _renew(outlet)
+    return made
+
+
+def disconnect(made: Connections) -> None:
+    """Takes connections out again, as if they had never been."""
+    for each in made:
+        each.outlet.disconnect(each.mailboxes, each.line)
+        for mailbox in each.first:
+            mailbox.wired = False
+        _renew(each.outlet)
+
+
+def _renew(outlet: Outlet) -> None:
+    life, name = outlet.cell.life, outlet.path.rpartition(".")[2]
+    if life is not None and name in life.senders:
+        life.senders[name].renew()
 
 
 def check_required(cells: Mapping[str, Cell]) -> None:
@@ -56,9 +95,9 @@ def candidates(cells: Mapping[str, Cell], actor_class: type) -> list[Cell]:
     return exact or [cell for cell in cells.values() if issubclass(cell.actor_class, actor_class)]
 
 
-def _cell(cells: Mapping[str, Cell], end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire) -> Cell:
+def _cell(cells: Mapping[str, Cell], end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire, new: Mapping[str, Cell]) -> Cell:
     if end.spec is not None:
-        of_spec = [cell for cell in cells.values() if cell.spec is end.spec]
+        of_spec = [cell for cell in (*new.values(), *cells.values()) if cell.spec is end.spec]
         if not of_spec:
             hint = (
                 " (.options(…) makes a new spec: index that one)"
@@ -67,7 +106,7 @@ def _cell(cells: Mapping[str, Cell], end: OutEnd[Any, Any] | InPort[Any, Any, An
             )
             raise WiringError(f"{wire}: {end.spec.title} is not in this tree{hint}")
         return of_spec[0]
-    found = candidates(cells, end.owner)
+    found = candidates(new, end.owner) or candidates(cells, end.owner)
     if not found:
         raise WiringError(f"{wire}: there is no {end.owner.__qualname__} in this tree; add child({end.owner.__qualname__}, …)")
     if len(found) > 1:

@@ -1,0 +1,142 @@
+"""One thing at a time: what a supervisor deals with, in the order in which it came."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import trio
+
+from actorkit.errors import SupervisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from actorkit._runtime.kernel import Kernel
+
+T = TypeVar("T")
+
+
+class _Turn:
+    """Something to do. If somebody asked for it, what comes of it is theirs, failures included."""
+
+    __slots__ = ("asked", "do", "error", "is_done", "over", "scope", "value")
+
+    def __init__(self, do: Callable[[], Awaitable[Any]], *, asked: bool) -> None:
+        self.do = do
+        self.asked = asked
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.is_done = False
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+class Turns:
+    """A queue of things to do, and the task that does them; each life of a supervisor opens and ends it.
+
+    Attributes:
+        is_open: whether anything more is dealt with.
+    """
+
+    def __init__(self, kernel: Kernel, path: str) -> None:
+        self._kernel = kernel
+        self._path = path
+        self._queue: deque[_Turn] = deque()
+        self._news = trio.Event()
+        self._serving: trio.CancelScope | None = None
+        self._gone = trio.Event()
+        self.is_open = False
+
+    def open(self) -> None:
+        """From now on things may come; they wait until `serve`."""
+        self.is_open = True
+
+    def serve(self) -> None:
+        """Begins to deal with them."""
+        self._serving, self._gone = trio.CancelScope(), trio.Event()
+        self._kernel.nursery.start_soon(self._serve, self._serving, self._gone)
+
+    def add(self, do: Callable[[], Awaitable[Any]]) -> None:
+        """Has something done in its turn; drops it when closed."""
+        if self.is_open:
+            self._put(_Turn(do, asked=False))
+
+    async def ask(self, do: Callable[[], Awaitable[T]], *, breakable: bool = False) -> T:
+        """Has something done in its turn, and hands back what comes of it.
+
+        Who is cancelled while waiting leaves it to be done; what is `breakable` is broken off with them.
+
+        Raises:
+            SupervisionError: closed, now or before it was done.
+            Exception: whatever `do` raised.
+        """
+        turn = _Turn(do, asked=True)
+        if self.is_open:
+            self._put(turn)
+            try:
+                await turn.over.wait()
+            except trio.Cancelled:
+                if breakable:
+                    await self._break_off(turn)
+                raise
+        if turn.error is not None:
+            raise turn.error
+        if not turn.is_done:
+            raise SupervisionError(f"{self._path} is not running (any more), so it can't do this; start it, or ask the one above it")
+        return cast("T", turn.value)
+
+    def close(self) -> None:
+        """Drops what waits, and whatever comes from now on; what is in hand is finished."""
+        self.is_open = False
+        while self._queue:
+            self._over(self._queue.popleft())
+
+    async def end(self) -> None:
+        """Closes, breaks off what is in hand, and waits until that is over."""
+        self.close()
+        if self._serving is not None:
+            self._serving.cancel()
+            await self._gone.wait()
+            self._serving = None
+
+    def _put(self, turn: _Turn) -> None:
+        self._kernel.begin()
+        self._queue.append(turn)
+        self._news.set()
+
+    def _over(self, turn: _Turn) -> None:
+        turn.over.set()
+        self._kernel.done()
+
+    async def _break_off(self, turn: _Turn) -> None:
+        if turn in self._queue:
+            self._queue.remove(turn)
+            self._over(turn)
+        else:
+            turn.scope.cancel()
+            with trio.CancelScope(shield=True):
+                await turn.over.wait()
+
+    async def _serve(self, serving: trio.CancelScope, gone: trio.Event) -> None:
+        try:
+            with serving:
+                while True:
+                    while not self._queue:
+                        self._news = trio.Event()
+                        await self._news.wait()
+                    await self._take(self._queue.popleft())
+        finally:
+            gone.set()
+
+    async def _take(self, turn: _Turn) -> None:
+        try:
+            with turn.scope:
+                turn.value = await turn.do()
+                turn.is_done = True
+        except Exception as error:
+            if not turn.asked:
+                raise
+            turn.error = error
+        finally:
+            self._over(turn)
