@@ -23,7 +23,7 @@ def run_virtually(test: Callable[[], Awaitable[T]], *, clock: Clock | None, inst
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives async tests of the runtime that clock. (A clock from an autouse fixture would not reach trio: pytest-trio looks at arguments only.)"""
+    """Gives async tests of the runtime that clock. (From an autouse fixture it would not reach trio: pytest-trio looks at arguments.)"""
     for item in items:
         function: Any = getattr(item, "function", None)
         if inspect.iscoroutinefunction(function) and any(folder in item.path.parents for folder in VIRTUAL):

@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
 
+FIRST_BATCH = 8
+"""Messages in a row that a new actor handles; the dispatcher doubles that, or cuts it, so that a batch lasts one slice at most."""
+
 
 class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 
     __slots__ = (
-        "__weakref__", "actor_class", "arrivals", "batch", "closing", "context", "ending", "gone", "held_since", "holds", "in_ports",
-        "drained", "is_plain", "kernel", "killed", "life", "mailboxes", "message", "name", "number", "outlets", "path", "port", "recovery",
+        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "ending", "gone", "held_since", "holds",
+        "in_ports", "drained", "is_plain", "kernel", "killed", "life", "mailboxes", "message", "name", "number", "outlets", "path", "port", "recovery",
         "ref", "refuses", "resolved", "resting", "restarts", "spec", "state", "status", "stop", "supervisor", "waiter", "watchers",
         "wires_closed", "worker",
     )  # fmt: skip
@@ -64,6 +67,7 @@ class Cell:
         self.closing = self.killed = self.ending = False
         self.context: Context | None = None
         self.batch: Coroutine[Any, Any, None] | None = None
+        self.batch_size = FIRST_BATCH
         self.waiter: Waiter | None = None
         self.worker: Worker | None = None
         self.holds: list[Mailbox] = []
@@ -145,6 +149,8 @@ class Cell:
                 self.port = None
             except Exception as error:  # here the failure path begins; trio.Cancelled passes
                 self.recovery.message_failed(error, life)
+                if self.life is not life:
+                    return
             if self.stop:
                 break
         if self.port is None:
@@ -326,6 +332,7 @@ class Cell:
 
     def exit(self, reason: ExitReason, **details: Any) -> None:
         """This life has to end: closes, and leaves the rest to the supervisor."""
+        self.recovery.cancel_retry()
         self.close()
         self.supervisor.on_exit(self, Exit(self.number, reason, **details))
 
@@ -339,6 +346,7 @@ class Cell:
         self.refuses = True
         for mailbox in self.mailboxes.values():
             mailbox.refuse()
+        self.kernel.look()
 
     def accept(self) -> None:
         """It is (to be) started again after all."""

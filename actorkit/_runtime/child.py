@@ -276,6 +276,7 @@ class ActorChild(Child):
         cell.gone = True
         cell.status = "ended"
         cell.refuse()
+        cell.put_back()
         cell.arrivals.clear()
         for mailbox in cell.mailboxes.values():
             mailbox.dead_letter_all(why)

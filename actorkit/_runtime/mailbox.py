@@ -117,10 +117,15 @@ class Mailbox:
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
         if self.has_room:
-            self.put(envelope)
+            if self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep:
+                self._queue(envelope)
+                self.dispatcher.run_here(self.cell)
+            else:
+                self.put(envelope)
         elif self.cell.refuses:
             self._dead_letter_arrival(envelope)
         else:
+            envelope.item = envelope
             self._wait_for_room(envelope)
 
     @enable_ki_protection
@@ -138,19 +143,22 @@ class Mailbox:
 
     def put(self, item: Any) -> None:
         """Queues a message, whatever the capacity, and counts it."""
+        self._queue(item)
+        if self.cell.state == IDLE:
+            self.dispatcher.make_ready(self.cell)
+
+    def _queue(self, item: Any) -> None:
         self.queue.append(item)
         self.accepted += 1
         self.cell.arrivals.append(self)
-        if self.cell.state == IDLE:
-            self.dispatcher.make_ready(self.cell)
 
     def _send_when_room(self, message: Any) -> Awaitable[None]:
         if self.cell.refuses:
             self._dead_letter_arrival(message)
-            return DONE
+            return self.dispatcher.spend()
         if acting.get() is self.cell:
             self.put(message)
-            return DONE
+            return self.dispatcher.spend()
         waiter = Waiter(self.dispatcher, message)
         self._wait_for_room(waiter)
         return waiter
@@ -162,7 +170,7 @@ class Mailbox:
 
     def leave_room(self, waiter: Waiter) -> None:
         """A sender that waited has gone; its message was never accepted."""
-        waiter.mailbox = None
+        waiter.mailbox = waiter.item = None
         self.room.remove(waiter)
         self.make_room()
 
@@ -170,10 +178,8 @@ class Mailbox:
         """Moves messages of waiting senders in, oldest first, as far as there is room, and lets held emitters go."""
         while self.room and len(self.queue) < self.capacity:
             waiter = self.room.popleft()
-            waiter.mailbox = None
-            self.put(waiter.item)
-            waiter.admitted()
-        if self.held and len(self.queue) <= self.capacity:
+            self.put(waiter.admitted())
+        if self.held and (len(self.queue) <= self.capacity or self.cell.refuses):
             held, self.held = self.held, []
             for emitter in held:
                 emitter.let_go(self)
@@ -206,9 +212,7 @@ class Mailbox:
         self.limit = 0
         room, self.room = self.room, deque()
         for waiter in room:
-            waiter.mailbox = None
-            self._dead_letter_arrival(waiter.item)
-            waiter.admitted()
+            self._dead_letter_arrival(waiter.admitted())
         self.make_room()
 
     def dead_letter_all(self, reason: DeadLetterReason) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.mailbox import Mailbox, shown, type_names
-from actorkit._runtime.waits import DONE
 from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
 from actorkit.events import OutPortUnwired
 
@@ -107,11 +106,9 @@ class Outlet:
         return [pick(message) for pick in self.lines]
 
     def _all_at_once(self, message: Any, receivers: list[Mailbox]) -> Awaitable[None]:
-        dispatcher = self.cell.kernel.dispatcher
         for each in receivers:
             each.put(message)
-        dispatcher.budget -= len(receivers)
-        return DONE if dispatcher.budget > 0 else dispatcher.breathe()
+        return self.cell.kernel.dispatcher.spend(max(1, len(receivers)))
 
     async def _one_by_one(self, message: Any, receivers: list[Mailbox]) -> None:
         for each in receivers:

@@ -177,8 +177,7 @@ def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
     asker = handling.get()
     kernel = mailbox.cell.kernel
     dispatcher = kernel.dispatcher
-    now = dispatcher.now if dispatcher.current is not None else trio.current_time()
-    deadline = now + timeout
+    deadline = dispatcher.time() + timeout
     if asker is not None:
         if asker is mailbox.cell:
             raise DeadlockError(

@@ -49,7 +49,7 @@ DONE = Done()
 class Waiter:
     """Somebody waiting for one thing. Only whoever still waits for exactly this is ever woken by it.
 
-    `item`: the message that goes in when there is room for it.
+    `item`: the message that goes in when there is room for it; None once it is in.
     `gone`: the one who waited was killed or cancelled, or its deadline has passed; nobody needs the answer any more.
     """
 
@@ -66,7 +66,9 @@ class Waiter:
         self.mailbox: Mailbox | None = None  # where it waits for room, while it does
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if not self.done:
+        if self.done:
+            yield from self.dispatcher.breathe_now_and_then().__await__()
+        else:
             cell = self.dispatcher.parkable()
             if cell is not None:
                 self.cell = cell
@@ -91,9 +93,15 @@ class Waiter:
             task, self.task = self.task, None
             reschedule(task)
 
-    def admitted(self) -> None:
-        """The message that waited for room is in the mailbox now."""
+    def admitted(self) -> Any:
+        """Hands over the message, for which there is room now."""
+        item = self._hand_over()
         self.wake()
+        return item
+
+    def _hand_over(self) -> Any:
+        item, self.item, self.mailbox = self.item, None, None
+        return item
 
     def abandon(self) -> None:
         """Whoever waited has gone: a message of theirs still outside is not accepted any more."""
@@ -116,7 +124,7 @@ class Envelope(Waiter):
     __slots__ = ("attempts", "deadline", "errors", "is_ask", "message", "message_id", "restarted", "timers")
 
     def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
-        super().__init__(dispatcher, self)
+        super().__init__(dispatcher, None)  # not itself: that would be a cycle, left to the garbage collector
         self.message = message
         self.is_ask = is_ask
         self.attempts = 0  # failed ones
@@ -150,8 +158,9 @@ class Envelope(Waiter):
         if self.is_ask:
             self.wake(error=AskFailed(text, error))
 
-    def admitted(self) -> None:
-        """In the mailbox; its asker goes on waiting, for the answer."""
+    def admitted(self) -> Any:
+        """Hands over itself; its asker goes on waiting, for the answer."""
+        return self._hand_over()
 
     def abandon(self) -> None:
         """The asker has gone: the request is skipped when its turn comes."""
