@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import trio
+import trio.testing
 
 from actorkit import Actor, ActorRef, Shutdown, System, child, in_port, open_system, supervisor
 from actorkit._runtime.dispatcher import Dispatcher

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import trio
+import trio.testing
 
 from actorkit import Actor, child, in_port, open_system, supervisor
 

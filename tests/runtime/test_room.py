@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from actorkit import Actor, ActorRef, AskFailed, OutPort, Shutdown, child, in_port, open_system, supervisor
 from actorkit._runtime.dispatcher import Dispatcher
