@@ -166,6 +166,18 @@ class DeadLettersEvicted(Event):
 
 
 @frozen
+class DeadLettersDiscarded(Event):
+    """Somebody removed dead letters; `reason` is theirs."""
+
+    level: ClassVar[int] = INFO
+    count: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.count} dead letters have been discarded: {self.reason}"
+
+
+@frozen
 class MessageSkipped(Event):
     """A message was counted as skipped: its failure was logged and passed over, or its asker had gone."""
 
@@ -199,6 +211,21 @@ class CleanupFailed(Event):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.where} raised while the actor was ending: {type(self.error).__name__}"
+
+
+@frozen
+class PolicyFailed(Event):
+    """A recovery policy raised, or answered what is no answer; the default policy decided instead."""
+
+    level: ClassVar[int] = ERROR
+    error: BaseException
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path}: its recovery policy failed, so the default one decided: {type(self.error).__name__}"
 
 
 @frozen

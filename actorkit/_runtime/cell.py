@@ -6,6 +6,7 @@ it, a message at a time; the supervisor closes, restarts and retires it.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from actorkit._runtime.recovery import Recovery, check_answer
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.states import CLOSED, HELD, IDLE, PARKED, WAITING
 from actorkit._runtime.waits import Envelope, Waiter, acting, handling
-from actorkit.messages import Exit, ExitReason
+from actorkit.messages import Down, Exit, ExitReason
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,10 +39,10 @@ class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 
     __slots__ = (
-        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "ending", "gone", "held_since", "holds",
-        "in_ports", "drained", "is_plain", "kernel", "killed", "life", "mailboxes", "message", "name", "number", "outlets", "path", "port", "recovery",
-        "ref", "refuses", "resolved", "resting", "restarts", "spec", "state", "status", "stop", "supervisor", "waiter", "watchers",
-        "wires_closed", "worker",
+        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "drained", "ending", "farewell", "gone",
+        "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message", "name", "number", "outlets",
+        "path", "port", "recovery", "ref", "refuses", "resolved", "restarts", "resting", "spec", "state", "status", "stop", "stop_by",
+        "supervisor", "waiter", "watchers", "wires_closed", "worker",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
@@ -78,9 +79,11 @@ class Cell:
         self.life: Incarnation | None = None
         self.number = 0  # of the present or last incarnation
         self.restarts = 0
+        self.stop_by = math.inf  # when its shutdown time ends, if the end of the system found it at work
         self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, ended
         self.refuses = self.gone = self.drained = self.wires_closed = False
         self.watchers: dict[Mailbox, bool] = {}  # where Down is to go; whether for restarts too
+        self.farewell: Down | None = None  # what they were told when it ended, for those who watch it only then
 
     # ------------------------------------------------------------------------------------------------ mail
 

@@ -241,6 +241,7 @@ class ActorChild(Child):
         if life is None:
             return reason
         cell.status = "stopping"
+        deadline = min(deadline, cell.stop_by)
         until = trio.current_time() + self.seconds(deadline)
         cell.recovery.cancel_retry()
         cell.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from actorkit.errors import UnknownActor
-from actorkit.events import DeadLettersEvicted, MessageDeadLettered
+from actorkit.events import DeadLettersDiscarded, DeadLettersEvicted, MessageDeadLettered
 from actorkit.policy.checks import check_count
 from actorkit.policy.recovery import DeadLetterReason
 
@@ -100,6 +100,7 @@ class DeadLetterQueue:
 
         Raises:
             UnknownActor: a picked letter's port does not exist any more; nothing more is sent.
+            MessageTypeError: its port does not take it (it was `add`ed by hand, or the port has changed); nothing more is sent.
         """
         sent = 0
         for letter in await self.inspect(filter):
@@ -108,6 +109,8 @@ class DeadLetterQueue:
             mailbox = self._find(letter.port)
             if mailbox is None:
                 raise UnknownActor(f"dead letter {letter.id}: there is no port {letter.port!r} (any more); discard it, or start that actor")
+            if not isinstance(letter.message, mailbox.types):
+                raise mailbox.wrong_type(letter.message)
             if mailbox.has_room and letter in self._letters:
                 self._letters.remove(letter)
                 mailbox.put(letter.message)
@@ -115,10 +118,12 @@ class DeadLetterQueue:
         return sent
 
     async def discard(self, filter: Filter, reason: str) -> int:
-        """Removes the dead letters that `filter` picks; says how many. `reason` is for the record."""
+        """Removes the dead letters that `filter` picks; says how many. `reason` is for the record: it goes into an event."""
         keep = deque(letter for letter in self._letters if not filter(letter))
         discarded = len(self._letters) - len(keep)
         self._letters = keep
+        if discarded and self._events is not None:
+            self._events.publish(DeadLettersDiscarded("root", discarded, reason))
         return discarded
 
     def __len__(self) -> int:

@@ -18,6 +18,8 @@ E = TypeVar("E", bound=Event)
 logger = logging.getLogger("actorkit")
 BUFFER = 10_000
 """Events that a subscriber may lag behind before its oldest are dropped (and counted)."""
+IN_A_ROW = 64
+"""Events that a subscriber gets without a checkpoint; with one for each it would get one a millisecond, when there is much to do."""
 
 
 class EventStream:
@@ -26,6 +28,7 @@ class EventStream:
     def __init__(self) -> None:
         self._listeners: list[Callable[[Event], None]] = []
         self._subscriptions: list[Subscription[Any]] = []
+        self._is_closed = False
 
     def hears(self, level: int) -> bool:
         """Whether anybody would notice an event of this level: lets hot paths skip making one."""
@@ -48,7 +51,10 @@ class EventStream:
     def subscribe(self, types: tuple[type[E], ...]) -> Subscription[E]:
         """An async iterator over the events of these types from now on; over all events, if none are named."""
         subscription = Subscription(self, types)
-        self._subscriptions.append(subscription)
+        if self._is_closed:
+            subscription.finish()
+        else:
+            self._subscriptions.append(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription[E]) -> None:
@@ -57,7 +63,8 @@ class EventStream:
             self._subscriptions.remove(subscription)
 
     def close(self) -> None:
-        """Ends all subscriptions, once they have delivered what they hold."""
+        """Ends all subscriptions, once they have delivered what they hold; also those made from now on."""
+        self._is_closed = True
         for subscription in self._subscriptions:
             subscription.finish()
         self._subscriptions.clear()
@@ -75,6 +82,7 @@ class Subscription(Generic[E]):
         self._types = types
         self._buffer: deque[E] = deque()
         self.missed = 0
+        self._in_a_row = 0
         self._finished = False
         self._news = trio.Event()
 
@@ -104,10 +112,15 @@ class Subscription(Generic[E]):
         return self
 
     async def __anext__(self) -> E:
+        if self._in_a_row == IN_A_ROW:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
         while not self._buffer:
             if self._finished:
                 raise StopAsyncIteration
-            self._news = trio.Event()
+            if self._news.is_set():
+                self._news = trio.Event()
             await self._news.wait()
-        await trio.lowlevel.checkpoint()
+            self._in_a_row = 0
+        self._in_a_row += 1
         return self._buffer.popleft()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
-from actorkit._runtime.states import IDLE
+from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.waits import acting, handling
 from actorkit.events import ActorDrained, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
@@ -44,6 +45,7 @@ class Incarnation:
         "started",
         "tasks",
         "timers",
+        "told_drained",
         "watching",
     )
 
@@ -59,6 +61,7 @@ class Incarnation:
         self.run_is_over = "run" not in self.hooks or cell.drained
         self.run_scope: trio.CancelScope | None = None
         self.constructed = self.started = self.ended = False
+        self.told_drained = False  # on_drained has been called
         self.actor: Actor
 
     def sender(self, name: str) -> Sender[Any]:
@@ -93,10 +96,10 @@ class Incarnation:
 
     def start_source(self) -> None:
         """Starts `run`, if the actor has one and it has not begun: now that the whole tree, or the restarted group, is up."""
-        if not self.run_is_over and not self.ended and self.run_scope is None:
+        if not self.run_is_over and not self.ended and self.run_scope is None and not self.cell.kernel.is_closing:
             if self.number > 1 and "snapshot" not in self.hooks:
                 self.cell.kernel.events.publish(SourceRestarted(self.cell.path))
-            self.run_scope = self.spawn("run", type(self.actor).run, (self.actor,), self._run_returned)
+            self.run_scope = self.spawn("run", type(self.actor).run, (self.actor,), self._run_returned, anyway=True)
 
     def _run_returned(self, _: object = None) -> None:
         self.run_is_over = True
@@ -117,24 +120,29 @@ class Incarnation:
 
     # ------------------------------------------------------------------------------------------------ tasks
 
-    def spawn(self, where: str, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], then: Callable[[Any], None]) -> trio.CancelScope:
-        """Runs `fn(*args)` in a task of this life, and hands its result to `then`; its failure is the actor's failure."""
+    def spawn(
+        self, where: str, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], then: Callable[[Any], None], *, anyway: bool = False
+    ) -> trio.CancelScope:
+        """Runs `fn(*args)` in a task of this life, and hands its result to `then`; its failure is the actor's failure.
+
+        `anyway`: goes on with `then` also after a failure that the recovery policy passes over.
+        """
         kernel = self.cell.kernel
         kernel.begin()
         scope = trio.CancelScope()
         self.tasks.add(scope)
         context = kernel.context.copy()
         context.run(acting.set, self.cell)
-        context.run(kernel.nursery.start_soon, self._task, scope, where, fn, args, then)
+        context.run(kernel.nursery.start_soon, self._task, scope, where, partial(fn, *args), then, anyway)
         return scope
 
     async def _task(
-        self, scope: trio.CancelScope, where: str, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], then: Callable[[Any], None]
+        self, scope: trio.CancelScope, where: str, work: Callable[[], Awaitable[Any]], then: Callable[[Any], None], anyway: bool
     ) -> None:
         cell = self.cell
         try:
             with scope:
-                result = await fn(*args)
+                result = await work()
                 if not self.ended and not scope.cancel_called:
                     then(result)
         except trio.Cancelled:
@@ -144,8 +152,8 @@ class Incarnation:
                 cell.kernel.crash(error)
             elif self.ended or scope.cancel_called:
                 cell.kernel.events.publish(CleanupFailed(cell.path, where, error))
-            elif cell.recovery.life_failed(where, error) and where == "run":
-                self._run_returned()
+            elif cell.recovery.life_failed(where, error) and anyway:
+                then(None)
         finally:
             if scope in self.tasks:
                 self.tasks.remove(scope)
@@ -190,7 +198,7 @@ class Incarnation:
         """See `Actor.watch`."""
         mailbox, target = self._own_mailbox(port), ref.cell
         if target.refuses:
-            mailbox.admit(Down(ref, ExitReason.NORMAL if target.life is None else ExitReason.SHUTDOWN))
+            mailbox.admit(target.farewell or Down(ref, ExitReason.SHUTDOWN))
         elif not self.ended:
             target.watchers[mailbox] = restarts
             self.watching.append(target)
@@ -219,19 +227,26 @@ class Incarnation:
             return
         if self.tasks or any(timer.period is None for timer in self.timers):
             return
-        cell.ending, cell.drained = False, True
         cell.close()
-        if "on_drained" in self.hooks:
-            self.spawn("on_drained", type(self.actor).on_drained, (self.actor,), self._drained)
-        else:
-            self._drained()
+        self.tell_drained(self.end_streams)
 
-    def _drained(self, _: object = None) -> None:
+    def tell_drained(self, then: Callable[[Any], None]) -> None:
+        """Runs `on_drained`, if there is one and it has not been called yet, and goes on with `then`."""
+        if "on_drained" in self.hooks and not self.told_drained:
+            self.told_drained = True
+            self.spawn("on_drained", type(self.actor).on_drained, (self.actor,), then, anyway=True)
+        else:
+            then(None)
+
+    def end_streams(self, _: object = None) -> None:
+        """Its streams are over: its own wires close; it exits, or stays for those who have its address."""
         cell = self.cell
+        cell.ending, cell.drained = False, True
         cell.kernel.events.publish(ActorDrained(cell.path))
         cell.close_wires()
         if any(name not in cell.mailboxes or not cell.mailboxes[name].wired for name in cell.in_ports):
-            cell.open()  # passive: whoever has its address may still send to it
+            if cell.state == CLOSED:
+                cell.open()
         else:
             cell.exit(ExitReason.NORMAL, drained=True)
 
@@ -261,11 +276,12 @@ class Incarnation:
         """Ends it: runs `on_stop`, then nothing of it is left."""
         if self.started and "on_stop" in self.hooks:
             try:
-                with self.acting(), trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
+                with self.acting(), self.cell.kernel.last_words(seconds):
                     await type(self.actor).on_stop(self.actor, reason)
             except Exception as error:
                 self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
         self.ended = True
+        self.cancel_tasks()  # that on_stop may have begun
         for timer in list(self.timers):
             timer.cancel()
         for sender in self.senders.values():
@@ -315,8 +331,10 @@ class Timer:
 
 def down(cell: Cell, reason: ExitReason, error: ErrorContext | None, *, restarting: bool) -> None:
     """Tells the watchers of `cell`; all of them, once, unless it is only being restarted."""
+    notice = Down(cell.ref, reason, error)
     for mailbox, restarts in list(cell.watchers.items()):
         if restarts or not restarting:
-            mailbox.admit(Down(cell.ref, reason, error))
+            mailbox.admit(notice)
     if not restarting:
         cell.watchers.clear()
+        cell.farewell = notice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from actorkit._runtime.ledger import PortCounts, total
 from actorkit._runtime.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
@@ -33,7 +36,7 @@ class Kernel:
         self.system = system
         self.rng = Random(seed)
         self.events = EventStream()
-        self.timers = Timers()
+        self.timers = Timers(self.look)
         self.dead_letters = dead_letters
         self.dispatcher = Dispatcher(self.look, self.crash)
         self.context: Context = copy_context()
@@ -47,9 +50,11 @@ class Kernel:
         self.retired = PortCounts()  # of ports that no longer exist
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
+        self.is_closing = False  # the system is being stopped: no source begins any more
         self._under_way = 0  # tasks of actors, exits not dealt with yet
         self._holds = 0
         self._onlookers: list[trio.Event] = []
+        self._last_words: set[trio.CancelScope] = set()
         dead_letters.attach(self.events, self.find_port)
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -57,7 +62,19 @@ class Kernel:
         self.nursery = nursery
         self.token = trio.lowlevel.current_trio_token()
         self.dispatcher.start(nursery)
-        nursery.start_soon(self.timers.run)
+        self.launch(self.timers.run)
+
+    def launch(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Runs a task of the runtime's own, as long as the system lasts. What it raises ends the system, and comes out of that."""
+        self.nursery.start_soon(self._guarded, work, args)
+
+    async def _guarded(self, work: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+        try:
+            await work(*args)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # kept by whoever ends the system, and raised there: in this nursery it would end in a group
+            self.crash(error)
 
     # The register
 
@@ -71,7 +88,7 @@ class Kernel:
         """The mailbox with this path: `"root/flights/parser.in_row"`."""
         actor, _, name = path.rpartition(".")
         cell = self.cells.get(actor)
-        return cell.mailbox(name) if cell is not None and name in cell.in_ports and not cell.refuses else None
+        return cell.mailbox(name) if cell is not None and name in cell.in_ports else None
 
     # What is under way
 
@@ -102,15 +119,16 @@ class Kernel:
     async def wait_quiet(self) -> None:
         """Waits until nothing can happen any more by itself."""
         while not self.is_quiet:
-            await self._wait_for_a_look()
+            await self.wait_for_a_look()
 
     async def wait_settled(self) -> None:
         """Waits until nothing is queued or in hand."""
         await trio.lowlevel.checkpoint()
         while not self.is_settled:
-            await self._wait_for_a_look()
+            await self.wait_for_a_look()
 
-    async def _wait_for_a_look(self) -> None:
+    async def wait_for_a_look(self) -> None:
+        """Waits until something may have come to rest."""
         onlooker = trio.Event()
         self._onlookers.append(onlooker)
         try:
@@ -124,6 +142,22 @@ class Kernel:
         return self._holds
 
     # The end
+
+    @contextmanager
+    def last_words(self, seconds: float) -> Generator[None]:
+        """For an `on_stop`: it has so many seconds, whoever is cancelled meanwhile; less only if the system is in a hurry."""
+        with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True) as scope:
+            self._last_words.add(scope)
+            try:
+                yield
+            finally:
+                self._last_words.remove(scope)
+
+    def hurry(self) -> None:
+        """The system ends at once: nobody has time for an `on_stop` any more."""
+        self.is_closing = True
+        for scope in self._last_words:
+            scope.cancel()
 
     def crash(self, error: BaseException) -> None:
         """The system has to end with this error: a tree gave up, or a handler raised what is no failure (KeyboardInterrupt)."""

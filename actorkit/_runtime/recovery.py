@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections import deque
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
-from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped
+from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped, PolicyFailed
 from actorkit.messages import ExitReason
 from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy
-from actorkit.policy.taxonomy import ErrorContext, fingerprint
+from actorkit.policy.taxonomy import Classification, ErrorContext, fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.mailbox import Mailbox
+
+T = TypeVar("T")
 
 HISTORY = 100
 """How many of a component's last errors a policy sees."""
 POISONS = 1_000
 """How many fingerprints of poison are remembered per actor."""
+RETRIES = (RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK)
+"""The same instance tries again: without a throttle or a breaker, the others are nothing but a retry."""
+OURS = RecoveryPolicy()
+"""Decides instead of a user's policy that raises."""
 
 
 class Recovery:
@@ -59,8 +67,8 @@ class Recovery:
         context = self._describe(error, port, envelope)
         action, history = self._decide(context)
         envelope.attempts += 1
-        if action is RecoveryAction.RETRY:
-            self._retry(envelope, context, history)
+        if action in RETRIES:
+            self._retry(context, action, history)
             return
         self._report(context, action)
         if action is RecoveryAction.QUARANTINE_MESSAGE:
@@ -73,11 +81,11 @@ class Recovery:
             charged, envelope.restarted = not envelope.restarted, True  # restarts while one message is being tried count once
             cell.exit(ExitReason.FAILED, error=context, charged=charged)
 
-    def _retry(self, envelope: Envelope, context: ErrorContext, history: list[ErrorContext]) -> None:
+    def _retry(self, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
         kernel = self._cell.kernel
-        delay = self.policy.delay(context, kernel.rng, history)
+        delay = self._delay(context, history)
         kernel.retries += 1
-        self._report(context, RecoveryAction.RETRY, delay)
+        self._report(context, action, delay)
         if self._cell.closing:
             return  # it is being stopped: the message stays in hand for whoever comes next
         self._cell.close()
@@ -95,9 +103,10 @@ class Recovery:
             self._alarm = None
 
     def _quarantine(self, port: Mailbox, envelope: Envelope, context: ErrorContext, history: list[ErrorContext]) -> None:
-        self.dead_letter(port, envelope, self.policy.reason(context, history), context)
+        reason = self._ask(lambda policy: policy.reason(context, history), DeadLetterReason)
+        self.dead_letter(port, envelope, reason, context)
         self._cell.port = None
-        if self.policy.is_poison(context, history):
+        if self._ask(lambda policy: policy.is_poison(context, history), bool):
             if self._poisons is None:
                 self._poisons = {}
             self._poisons[context.fingerprint] = None
@@ -136,7 +145,7 @@ class Recovery:
         if action is RecoveryAction.ESCALATE:
             self._cell.exit(ExitReason.FAILED, error=context, escalate=True)
         else:
-            self._cell.exit(ExitReason.FAILED, error=context, delay=self._restart_delay(context, history))
+            self._cell.exit(ExitReason.FAILED, error=context, delay=self._delay(context, history))
         return False
 
     def start_failed(self, error: Exception) -> tuple[ErrorContext, RecoveryAction, float]:
@@ -144,25 +153,13 @@ class Recovery:
         context = self._describe(error, None, None, "start")
         action, history = self._decide(context)
         self._report(context, action)
-        return context, action, self._restart_delay(context, history)
-
-    def _restart_delay(self, context: ErrorContext, history: list[ErrorContext]) -> float:
-        """Where no message is at fault, a restart waits as long as a retry of such a failure would."""
-        schedule = self.policy.retry.for_category(context.category)
-        if not schedule.max_retries:
-            return 0.0
-        row = 1
-        for earlier in reversed(history[:-1]):
-            if earlier.message_id is not None or earlier.category is not context.category or row >= schedule.max_retries:
-                break
-            row += 1
-        return schedule.delay(row, self._cell.kernel.rng)
+        return context, action, self._delay(context, history)
 
     # What all failures have in common
 
     def _describe(self, error: Exception, port: Mailbox | None, envelope: Envelope | None, where: str = "") -> ErrorContext:
         now = trio.current_time()
-        what = self.policy.classifier.classify(error)
+        what = self._ask(lambda policy: policy.classifier.classify(error), Classification)
         code = fingerprint(error)
         if self._occurrences is None:
             self._occurrences = {}
@@ -195,11 +192,21 @@ class Recovery:
             self._history = deque(maxlen=HISTORY)
         self._history.append(context)
         history = list(self._history)
+        return self._ask(lambda policy: policy.decide(context, history), RecoveryAction), history
+
+    def _delay(self, context: ErrorContext, history: list[ErrorContext]) -> float:
+        return self._ask(lambda policy: float(max(0.0, policy.delay(context, self._cell.kernel.rng, history))), float)
+
+    def _ask(self, question: Callable[[RecoveryPolicy], T], answer_type: type[T]) -> T:
+        """The policy's answer. Users write policies: when theirs fails, ours answers, so that no message loses its fate."""
         try:
-            return self.policy.decide(context, history), history
-        except Exception as error:  # a user's policy: its bug must not lose the message
-            self._cell.kernel.events.publish(CleanupFailed(self._cell.path, f"{type(self.policy).__name__}.decide", error))
-            return RecoveryPolicy.decide(self.policy, context, history), history
+            answer = question(self.policy)
+            if not isinstance(answer, answer_type):
+                raise TypeError(f"{type(self.policy).__name__} answered {answer!r}: expected a {answer_type.__name__}")
+        except Exception as error:
+            self._cell.kernel.events.publish(PolicyFailed(self._cell.path, error))
+            return question(OURS)
+        return answer
 
     def _report(self, context: ErrorContext, action: RecoveryAction, delay: float = 0.0) -> None:
         kernel = self._cell.kernel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
@@ -11,12 +12,12 @@ from attrs import frozen
 
 from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue
 from actorkit._runtime.ledger import Ledger
-from actorkit._runtime.system import System, Tree, open_system
+from actorkit._runtime.system import System, Tree
 from actorkit.errors import ActorkitError, SupervisionError
 from actorkit.events import ShutdownRequested
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Generator
 
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -103,68 +104,81 @@ def run(
 
 
 class _Course:
-    """How a run goes."""
+    """How a run goes: to its end, or until signals come."""
 
-    def __init__(self) -> None:
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._began = trio.current_time()
+        self._until_signal = trio.CancelScope()
+        self._signal: str | None = None
         self.outcome = "completed"
-        self.system: System | None = None
+        self.is_cancelled = False
 
-    async def watch_signals(self, system: System, orderly: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
-        """The first signal ends the run in order, the second at once."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            await self._obey(system, orderly, signals)
-
-    async def _obey(self, system: System, orderly: trio.CancelScope, signals: AsyncIterator[int]) -> None:
-        async for number in signals:
-            name = signal.Signals(number).name
-            if not orderly.cancel_called:
-                self.outcome = f"interrupted by {name}"
-                system.kernel.events.publish(ShutdownRequested("root", name))
-                orderly.cancel()
-            else:
-                self.outcome = f"cancelled by {name}"
-                system.end_now()
-
-
-async def _run(tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, keep: bool, handle_signals: bool) -> RunReport:
-    started = trio.current_time()
-    course = _Course()
-    signals = handle_signals and threading.current_thread() is threading.main_thread()
-    try:
-        async with open_system(tree, dead_letters=dead_letters, seed=seed) as system, trio.open_nursery() as nursery:
-            course.system = system
-            orderly = trio.CancelScope()
-            if signals:
-                await nursery.start(course.watch_signals, system, orderly)
-            with orderly:
+    async def take(self, keep: bool) -> None:
+        """Runs the system until nothing can happen any more, or a signal comes, and stops it in order."""
+        system = self._system
+        async with system.running():
+            with self._until_signal:
                 if keep:
                     await system.wait_top_ended()
                 await system.wait()
                 await system.finish_streams()
-            stuck = system.ledger()
-            if stuck.queued + stuck.in_flight and course.outcome == "completed":
-                course.outcome = f"completed, but {stuck.queued + stuck.in_flight:,} messages could not be handled any more"
-            await system.stop()
-            nursery.cancel_scope.cancel()
+            left = system.ledger().queued + system.ledger().in_flight
+            if left and self._signal is None:
+                self.outcome = f"completed, but {left:,} messages could not be handled any more"
+
+    @contextmanager
+    def signals(self) -> Generator[None]:
+        """Meanwhile, the first SIGINT or SIGTERM ends the run in order, the second at once."""
+        token = trio.lowlevel.current_trio_token()
+
+        def received(number: int, _: object) -> None:
+            name = signal.Signals(number).name
+            if self._signal is None:
+                self._signal, self.outcome = name, f"interrupted by {name}"
+                token.run_sync_soon(self._end_in_order)
+            else:
+                self.is_cancelled, self.outcome = True, f"cancelled by {name}"
+                token.run_sync_soon(self._system.end_now)
+                if not trio.lowlevel.currently_ki_protected():
+                    raise KeyboardInterrupt  # user code is at work, and may never give trio its turn
+
+        before = {number: signal.signal(number, received) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _end_in_order(self) -> None:
+        self._system.kernel.events.publish(ShutdownRequested("root", self._signal or ""))
+        self._until_signal.cancel()
+
+    async def report(self) -> RunReport:
+        """What the run did."""
+        kernel = self._system.kernel
+        return RunReport(
+            ledger=self._system.ledger(),
+            restarts=kernel.restarts,
+            retries=kernel.retries,
+            dead_letters=tuple(await kernel.dead_letters.inspect()),
+            errors=tuple(kernel.errors),
+            duration=trio.current_time() - self._began,
+            outcome=self.outcome,
+        )
+
+
+async def _run(tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, keep: bool, handle_signals: bool) -> RunReport:
+    course = _Course(System(tree, dead_letters, seed))
+    signals = handle_signals and threading.current_thread() is threading.main_thread()
+    try:
+        with course.signals() if signals else nullcontext():
+            await course.take(keep)
     except SupervisionError as error:
-        if course.system is not None:
-            course.outcome = f"failed: {error}"
-            error.report = await _report(course, trio.current_time() - started)
+        course.outcome = f"failed: {error}"
+        error.report = await course.report()
         raise
-    return await _report(course, trio.current_time() - started)
-
-
-async def _report(course: _Course, duration: float) -> RunReport:
-    system = course.system
-    if system is None:
-        raise AssertionError("a run without a system has raised before this")
-    return RunReport(
-        ledger=system.ledger(),
-        restarts=system.kernel.restarts,
-        retries=system.kernel.retries,
-        dead_letters=tuple(await system.dead_letters.inspect()),
-        errors=tuple(system.kernel.errors),
-        duration=duration,
-        outcome=course.outcome,
-    )
+    except KeyboardInterrupt:
+        if not course.is_cancelled:
+            raise
+    return await course.report()

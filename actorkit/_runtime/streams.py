@@ -6,26 +6,38 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.kernel import Kernel
 
 
 async def finish_streams(kernel: Kernel) -> None:
-    """Closes ports that are still open, from upstream down: `on_drained` runs, wires close, until all is quiet.
+    """Ends what is still open, from upstream down: `on_drained` runs, wires close, until all is quiet.
 
-    Each round ends the actors that have no open actor before them that they are not before of, too: a cycle goes as one.
+    Each round ends the actors that no other open actor comes before, or that are in a cycle with all that do. They
+    exit only when all of the round is quiet: what the last words of one in a cycle lead to is still handled by the others.
     """
+    ended: set[Incarnation] = set()
     while True:
         await kernel.wait_quiet()
-        still_open = [cell for cell in kernel.cells.values() if cell.life is not None and not cell.drained]
-        if not still_open:
+        lives = [cell.life for cell in _most_upstream([cell for cell in kernel.cells.values() if _is_open(cell, ended)]) if cell.life]
+        if not lives:
             return
-        for cell in _most_upstream(still_open):
-            for mailbox in cell.mailboxes.values():
-                mailbox.open_wires = 0
-            if cell.life is not None and not cell.drained:
-                cell.ending = True
-                cell.life.check_drained()
-                cell.drained = True  # also where a message is stuck: nothing more will come of it
+        for life in lives:
+            ended.add(life)
+            if not life.cell.is_busy:
+                life.tell_drained(lambda _: None)
+        await kernel.wait_quiet()
+        for life in lives:
+            if life.cell.life is not life or life.cell.drained:
+                continue
+            if life.cell.is_busy:
+                life.cell.close_wires()  # what it has in hand is stuck: nothing more will come of it
+            else:
+                life.end_streams()
+
+
+def _is_open(cell: Cell, ended: set[Incarnation]) -> bool:
+    return cell.life is not None and not cell.drained and cell.life not in ended
 
 
 def _most_upstream(cells: list[Cell]) -> list[Cell]:

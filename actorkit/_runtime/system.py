@@ -21,6 +21,7 @@ from actorkit._runtime.wiring import candidates, check_required, connect
 from actorkit.errors import SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
+from actorkit.policy.checks import complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
 
@@ -59,34 +60,15 @@ async def open_system(tree: Tree, *, dead_letters: DeadLetterQueue | None = None
         SupervisionError: a child could not be started, or the tree gave up; `__cause__` is the exception behind it.
     """
     system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, seed)
-    if tree in _running:
-        raise SpecError(f"{tree.title} is running already: wait for that run to end, or make another tree")
-    _running.add(tree)
-    error: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(system.host)
-            try:
-                with system.body:
-                    await system.start()
-                    yield system
-                    await system.stop()
-            except BaseException as caught:  # raised again below, outside of the nursery, so that it is not wrapped in a group
-                error = caught
-            nursery.cancel_scope.shield = True
-            await system.close()
-    finally:
-        _running.discard(tree)
-    if system.kernel.crashed is not None:
-        raise system.kernel.crashed
-    if error is not None:
-        raise error
+    async with system.running():
+        yield system
 
 
 class System:
     """A running tree. Made by `open_system`; inside an actor it is `self.system`."""
 
     def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None) -> None:
+        self._given = tree
         if isinstance(tree, ChildSpec):
             tree = supervisor(tree)
         if not isinstance(tree, SupervisorSpec):
@@ -96,7 +78,8 @@ class System:
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
         self.body = trio.CancelScope()  # the block that the user runs the system with
         self._leave = trio.Event()
-        self._host_is_gone = False
+        self._one_stop = trio.Lock()
+        self._asked_stop = trio.CancelScope()  # of a stop that an actor asked for
         self._stopped = False
         self._top_ended = trio.Event()
         connect(self.kernel.cells, tree.all_wires())
@@ -128,6 +111,8 @@ class System:
             if actor_class is not None and not issubclass(cell.actor_class, actor_class):
                 raise UnknownActor(f"{actor} is a {cell.actor_class.__qualname__}, not a {actor_class.__qualname__}")
             return cell.ref
+        if not isinstance(actor, type):
+            raise SpecTypeError(complaint("system.ref", "actor", actor, "an actor class, or a path such as 'root/flights/parser'"))
         found = candidates(cells, actor)
         if len(found) != 1:
             how_many = "no" if not found else "more than one"
@@ -203,9 +188,17 @@ class System:
     async def stop(self) -> None:
         """Stops the tree in order, as leaving the block does. Called by an actor, it asks for that and returns at once."""
         if acting.get() is not None:
-            self.kernel.nursery.start_soon(self._stop_in_order)
+            self.kernel.begin()
+            self.kernel.launch(self._stop_for_actor)
         else:
             await self._stop_in_order()
+
+    async def _stop_for_actor(self) -> None:
+        try:
+            with self._asked_stop:
+                await self._stop_in_order()
+        finally:
+            self.kernel.done()
 
     async def finish_streams(self) -> None:
         """Ends all streams that have not ended by themselves, from upstream down, and waits until all is quiet."""
@@ -213,30 +206,50 @@ class System:
 
     # ------------------------------------------------------------------------------------------------ how open_system runs it
 
-    async def host(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Where everything runs: behind a shield, so that whatever happens outside, handlers end by an orderly cancel."""
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Runs the tree for as long as the block lasts: see `open_system`."""
+        if self._given in _running:
+            raise SpecError(f"{self._given.title} is running already: wait for that run to end, or make another tree")
+        _running.add(self._given)
+        error: BaseException | None = None
         try:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as nursery:
-                    self.kernel.start(nursery)
-                    task_status.started()
-                    await self._leave.wait()
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._host)
+                try:
+                    with self.body:
+                        await self.cascade.start()
+                        self.cascade.start_sources()
+                        yield
+                        await self._stop_in_order()
+                except BaseException as caught:  # raised again below, outside of the nursery, so that it is not wrapped in a group
+                    error = caught
+                nursery.cancel_scope.shield = True
+                await self._close()
         finally:
-            self._host_is_gone = True
+            _running.discard(self._given)
+        if self.kernel.crashed is not None:
+            raise self.kernel.crashed
+        if error is not None:
+            raise error
 
-    async def start(self) -> None:
-        """Starts the tree, then its sources."""
-        await self.cascade.start()
-        self.cascade.start_sources()
+    async def _host(self, task_status: trio.TaskStatus[None]) -> None:
+        """Where everything runs: behind a shield, so that whatever happens outside, handlers end by an orderly cancel."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                self.kernel.start(nursery)
+                task_status.started()
+                await self._leave.wait()
+                nursery.cancel_scope.cancel()
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         """Ends what is still there, at once, and the system."""
-        if not self._stopped and not self._host_is_gone:
+        self.kernel.hurry()
+        self._asked_stop.cancel()
+        if not self._stopped:
             await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
-        self.cascade.retire_all(DeadLetterReason.SHUTDOWN)
+            self._is_over()
         self._leave.set()
-        self.kernel.events.close()
 
     def end_now(self) -> None:
         """Ends the user's block by a cancel, and the system with it."""
@@ -247,17 +260,38 @@ class System:
         self._top_ended.set()
 
     async def _stop_in_order(self) -> None:
-        cells = list(self.kernel.cells.values())
-        sources = [cell for cell in cells if cell.life is not None and cell.life.run_scope is not None]
-        for cell in sources:
-            if cell.life is not None and cell.life.run_scope is not None:
-                cell.life.run_scope.cancel()
-        limit = max((grace(cell.spec.shutdown) for cell in cells if cell.life is not None), default=0.0)
-        with trio.move_on_after(limit):
-            await self.kernel.wait_settled()
-        await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
+        async with self._one_stop:
+            if self._stopped:
+                return
+            self.kernel.is_closing = True
+            for cell in self.kernel.cells.values():
+                if cell.life is not None and cell.life.run_scope is not None:
+                    cell.life.run_scope.cancel()
+            await self._work_off()
+            await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
+            self._is_over()
+
+    async def _work_off(self) -> None:
+        """Waits until what is queued is handled, but for no actor longer than its shutdown time. Who then is not done has used it up."""
+        began = trio.current_time()
+        await trio.lowlevel.checkpoint()
+        while True:
+            now = trio.current_time()
+            busy = [(began + grace(cell.spec.shutdown), cell) for cell in self.kernel.cells.values() if cell.is_busy]
+            ends = [end for end, _ in busy if end > now]
+            if not ends:
+                break
+            with trio.move_on_at(min(ends)):
+                await self.kernel.wait_for_a_look()
+        for end, cell in busy:
+            cell.stop_by = end
+
+    def _is_over(self) -> None:
+        """Nothing runs any more."""
         self.cascade.retire_all(DeadLetterReason.SHUTDOWN)
         self._stopped = True
+        self.kernel.events.close()
+        self._top_ended.set()
         self.kernel.look()
 
 

@@ -43,8 +43,9 @@ class Timers:
     no dead entry behind but that number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_rest: Callable[[], None]) -> None:
         self.count = 0
+        self._at_rest = at_rest
         self._heap: list[float] = []
         self._buckets: dict[float, dict[Timed, None]] = {}
         self._sleeper: trio.lowlevel.Task | None = None
@@ -89,6 +90,7 @@ class Timers:
             self.count -= 1
             timed.fire()
         del self._buckets[deadline]
+        self._at_rest()
 
     def _wake_to_cancel(self, _: object) -> Abort:
         self._sleeper = None

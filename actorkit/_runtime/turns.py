@@ -55,7 +55,7 @@ class Turns:
     def serve(self) -> None:
         """Begins to deal with them."""
         self._serving, self._gone = trio.CancelScope(), trio.Event()
-        self._kernel.nursery.start_soon(self._serve, self._serving, self._gone)
+        self._kernel.launch(self._serve, self._serving, self._gone)
 
     def add(self, do: Callable[[], Awaitable[Any]]) -> None:
         """Has something done in its turn; drops it when closed."""
