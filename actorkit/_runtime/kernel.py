@@ -14,6 +14,7 @@ from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.ledger import PortCounts, total
 from actorkit._runtime.timers import Timers
+from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -47,7 +48,8 @@ class Kernel:
         self.retries = 0
         self.restarts = 0
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
-        self.retired = PortCounts()  # of ports that no longer exist
+        self._retired = PortCounts()  # of ports that no longer exist
+        self._late = 0  # dead letters to those ports
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
         self.is_closing = False  # the system is being stopped: no source begins any more
@@ -80,9 +82,21 @@ class Kernel:
 
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""
-        self.retired = total([self.retired, *(mailbox.counts() for mailbox in cell.mailboxes.values())])
+        self._retired = total([self._retired, *(mailbox.counts() for mailbox in cell.mailboxes.values())])
         if self.cells.get(cell.path) is cell:
             del self.cells[cell.path]
+
+    def note_arrival(self, cell: Cell) -> None:
+        """A message came for an actor that has been stopped; if that exists no more, the totals count it here."""
+        if self.cells.get(cell.path) is not cell:
+            self._late += 1
+
+    @property
+    def retired(self) -> PortCounts:
+        """The numbers of ports that no longer exist, together."""
+        late = self._late
+        by: dict[str, int] = {DeadLetterReason.RECEIVER_STOPPED: late} if late else {}
+        return total([self._retired, PortCounts(accepted=late, dead_lettered=late, dead_lettered_by=by)])
 
     def find_port(self, path: str) -> Mailbox | None:
         """The mailbox with this path: `"root/flights/parser.in_row"`."""

@@ -225,6 +225,7 @@ class Mailbox:
     def _dead_letter_arrival(self, item: Any) -> None:
         self.accepted += 1
         self.cell.recovery.dead_letter(self, item, DeadLetterReason.RECEIVER_STOPPED)
+        self.cell.kernel.note_arrival(self.cell)
 
     # What is known about it
 

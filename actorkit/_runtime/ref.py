@@ -143,11 +143,14 @@ class PortRef(Generic[M_contra, R_co]):
         """Sends from a thread other than trio's: blocks that thread until the message is accepted.
 
         Raises:
-            ActorkitError: the system's run has ended; nothing was accepted.
+            ActorkitError: the system's run has ended, or this is trio's own thread (use `send` there); nothing was accepted.
             MessageTypeError: the port does not take this message; nothing was accepted.
-            RuntimeError: called in trio's own thread (use `send` there).
         """
         mailbox = self._mailbox
+        if trio.lowlevel.in_trio_run():
+            raise ActorkitError(
+                f"{self.path}: send_from_thread can't be called in trio's own thread, which it would block; await send() there"
+            )
 
         async def send() -> None:
             await mailbox.send(message)

@@ -6,6 +6,7 @@ other coroutine waits in trio as usual. `Dispatcher.parkable` tells the two apar
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
@@ -168,3 +169,8 @@ class Envelope(Waiter):
             self.timers.remove(self)
             self.timers = None
         super().abandon()
+
+
+# `nursery.start_soon(ref.send, port, message)`: trio insists on a coroutine, and then only awaits it.
+for _awaitable in (Done, Waiter):
+    cast("Any", Coroutine).register(_awaitable)

@@ -10,6 +10,7 @@ import trio.testing
 
 from actorkit import (
     Actor,
+    ActorRef,
     ErrorContext,
     OutPort,
     Route,
@@ -546,6 +547,32 @@ async def test_without_a_wire_messages_are_discarded_counted_and_reported_once()
 
 
 # ---- children that are started later
+
+
+async def test_a_child_started_later_brings_its_wires() -> None:
+    async with open_system(supervisor(child(Greeter), dynamic_supervisor(name="printers"))) as system:
+        printers = system.supervisor("root/supervisor/printers")
+
+        for _ in range(2):
+            printer = child(Printer)
+            await printers.start_child(printer, wires=[Greeter.out_line >> printer[Printer.in_line]])
+        await say(system, "one")
+
+        for name in ("printer-1", "printer-2"):
+            assert await lines_of(system, f"root/supervisor/printers/{name}") == ["one"]
+
+
+async def test_a_class_in_a_wire_of_a_new_child_means_the_new_child() -> None:
+    async with open_system(supervisor(child(Printer), dynamic_supervisor(name="greeters"))) as system:
+        greeters = system.supervisor("root/supervisor/greeters")
+        spec = child(Greeter)
+
+        refs: list[ActorRef[Greeter]] = [await greeters.start_child(spec, wires=[Greeter.out_line >> Printer.in_line]) for _ in range(2)]
+        for number, ref in enumerate(refs):
+            await ref.send(Greeter.in_say, str(number))
+        await system.settle()
+
+        assert await lines_of(system) == ["0", "1"]
 
 
 async def test_a_child_whose_wire_does_not_fit_is_not_started() -> None:
