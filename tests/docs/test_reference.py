@@ -58,8 +58,12 @@ def real(value: Any, *, of_class: bool) -> list[tuple[str, Any, Any]]:
     return [(each.name, each.kind, each.default) for each in parameters[1 if of_class else 0 :]]
 
 
-def test_every_public_name_has_one_entry() -> None:
-    assert sorted(str(entry) for entry in ENTRIES if entry.owner is None) == sorted(PUBLIC)
+def test_every_public_name_has_one_entry_and_nothing_else_has() -> None:
+    names = [entry.name for entry in ENTRIES if entry.owner is None]
+
+    assert sorted(PUBLIC.keys() - names) == []
+    assert sorted(set(names) - PUBLIC.keys()) == []
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry.owner is not None], ids=str)
