@@ -119,7 +119,10 @@ async def test_an_idle_actor_and_one_that_is_only_ready_can_be_killed() -> None:
         await bounce(system)
         await system.settle()
 
-        assert notes == ["begin first", "end first"]
+        # It may have begun before the supervisor got its turn; then it was cut short, and handled again.
+        assert notes in (["begin first", "end first"], ["begin first", "end first"] * 2)
+        assert system.ledger().ports["root/s/worker.in_do"].processed == 1
+        system.ledger().check()
 
 
 async def test_an_actor_never_handles_two_messages_at_once_however_often_it_is_killed() -> None:
