@@ -444,5 +444,5 @@ def _read(path: Path, columns: tuple[str, ...], make: Callable[[list[str]], _T])
                 line = reader.line_num
     # TypeError: `make` got too few or too many fields.
     except (OSError, csv.Error, TypeError, ValueError) as error:
-        way_out = f"delete {path.parent} and it will be fetched anew"
+        way_out = f"if it was fetched, delete {path.parent} and it will be fetched anew"
         raise DataUnavailable(f"{path}, line {line}, can't be read", str(error), way_out) from error

@@ -1,0 +1,207 @@
+"""One run from start to result: follows the events, reports progress, obeys signals."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import trio
+from attrs import frozen
+
+from actorkit import DeadLetter, Ledger, LedgerImbalance, RecoveryAction, Subscription, SupervisorSpec, System, open_system
+from actorkit.events import WARNING, ChildExited, Event, HandlerFailed
+from examples.flights.actors import Halt, RowReader
+from examples.flights.faults import Faults
+from examples.flights.pipeline import FLIGHTS, READER, ROWS, WAY, tree
+from examples.flights.progress import Progress, Stage, View, name_of
+from examples.flights.records import CarrierDelays
+
+__all__ = ["Job", "Result", "StoppedAtOnce", "fly"]
+
+
+@frozen
+class Job:
+    """What to run.
+
+    Attributes:
+        folder: where the tables are.
+        limit: rows to read at most; None for all.
+        seed: for everything that is left to chance.
+        faults: whether some are injected.
+    """
+
+    folder: Path
+    limit: int | None = None
+    seed: int = 0
+    faults: bool = True
+
+
+@frozen
+class Result:
+    """What a run came to.
+
+    Attributes:
+        job: what was asked for.
+        signal: what ended it early, if something did.
+        seconds: how long it took.
+        carriers: the figures.
+        retries: how often each actor tried a message again, by path.
+        restarts: how often each was restarted, by path.
+        dead_letters: the rows that were given up, in order.
+        ledger: what became of every message.
+    """
+
+    job: Job
+    signal: signal.Signals | None
+    seconds: float
+    carriers: tuple[CarrierDelays, ...]
+    retries: Mapping[str, int]
+    restarts: Mapping[str, int]
+    dead_letters: tuple[DeadLetter, ...]
+    ledger: Ledger
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return self.ledger.ports[ROWS].accepted
+
+    @property
+    def processed(self) -> int:
+        """Rows that made it into the statistics."""
+        return self.ledger.ports[FLIGHTS].processed
+
+    @property
+    def flights(self) -> int:
+        """Flights in the figures."""
+        return sum(each.flights for each in self.carriers)
+
+    @property
+    def mean_arrival_delay(self) -> float | None:
+        """Minutes, over all carriers; None without flights."""
+        return sum(each.arrival_delay for each in self.carriers) / self.flights if self.flights else None
+
+    @property
+    def imbalance(self) -> str | None:
+        """What is wrong with the books: the ledger's own, or rows that are neither in the figures nor dead letters."""
+        try:
+            self.ledger.check()
+        except LedgerImbalance as error:
+            return str(error)
+        if self.rows == self.processed + self.ledger.dead_lettered and self.processed == self.flights:
+            return None
+        return f"{self.rows:,} rows, but {self.flights:,} flights in the figures and {self.ledger.dead_lettered:,} dead letters"
+
+
+class StoppedAtOnce(Exception):
+    """A second signal ended the run where it stood; there are no figures."""
+
+    def __init__(self, received: signal.Signals) -> None:
+        super().__init__(received.name)
+        self.signal = received
+
+
+class _Incidents:
+    """Counts retries and restarts, and tells of what a person should know: one calm line each, without tracebacks."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.retries = Counter[str]()
+        self.restarts = Counter[str]()
+        self._note = note
+
+    async def follow(self, events: Subscription[Event]) -> None:
+        """Until the subscription is closed."""
+        async for event in events:
+            if isinstance(event, HandlerFailed):
+                self.retries[event.path] += event.action is RecoveryAction.RETRY
+            elif isinstance(event, ChildExited) and event.restarting:
+                self.restarts[event.path] += 1
+                why = event.reason.value if event.error is None else event.error.error_message
+                self._note(f"{name_of(event.path)} crashed ({why}) and was restarted")
+            elif event.level >= WARNING:
+                self._note(str(event))
+
+
+class _Course:
+    """How a run goes."""
+
+    def __init__(self, view: View, total: int) -> None:
+        self.incidents = _Incidents(view.note)
+        self.signal: signal.Signals | None = None
+        self.at_once = trio.CancelScope()
+        self._view = view
+        self._total = total
+
+    async def through(self, flights: SupervisorSpec, seed: int) -> System:
+        """Runs the tree until nothing can happen any more; returns the system, which has ended."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with open_system(flights, seed=seed) as system:
+                events = system.events()
+                async with trio.open_nursery() as following:
+                    following.start_soon(self.incidents.follow, events)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._obey_all, signals, system)
+                        nursery.start_soon(self._watch, system)
+                        await system.wait()
+                        nursery.cancel_scope.cancel()
+                    events.close()
+        return system
+
+    async def _obey_all(self, signals: AsyncIterator[int], system: System) -> None:
+        async for number in signals:
+            self._obey(system, signal.Signals(number))
+
+    def _obey(self, system: System, received: signal.Signals) -> None:
+        """The first signal ends the stream at its source; the second ends everything."""
+        if self.signal is None:
+            self.signal = received
+            self._view.note(f"{received.name}: no more rows are read, those under way are finished (once more: stop at once)")
+            system.ref(RowReader).send_nowait(RowReader.in_halt, Halt())
+        else:
+            self.at_once.cancel()
+
+    async def _watch(self, system: System) -> None:
+        started = trio.current_time()
+        while True:
+            await trio.sleep(self._view.period)
+            self._view.show(self._progress(system.ledger(), trio.current_time() - started))
+
+    def _progress(self, ledger: Ledger, seconds: float) -> Progress:
+        rows, incidents = ledger.ports[ROWS].accepted, self.incidents
+        stages = [Stage("reader", rows, 0, 0, incidents.retries[READER], incidents.restarts[READER])]
+        for path in WAY:
+            counts, actor = ledger.ports[path], path.rpartition(".")[0]
+            waiting = counts.queued + counts.in_flight
+            failures = counts.dead_lettered, incidents.retries[actor], incidents.restarts[actor]
+            stages.append(Stage(name_of(actor), counts.processed, waiting, *failures))
+        return Progress(rows, self._total, seconds, tuple(stages))
+
+
+async def fly(job: Job, view: View, *, total: int) -> Result:
+    """Runs the tree, and shows in `view` how it goes; `total` is how many rows there are to read.
+
+    SIGINT and SIGTERM end it early, with the figures so far; twice, at once.
+
+    Raises:
+        StoppedAtOnce: by a second signal.
+        SupervisionError: the tree gave up.
+    """
+    started = trio.current_time()
+    carriers: list[CarrierDelays] = []
+    faults = Faults(job.seed, rows=total, enabled=job.faults)
+    flights = tree(job.folder, limit=job.limit, faults=faults, publish=carriers.extend)
+    course = _Course(view, total)
+    with course.at_once:
+        system = await course.through(flights, job.seed)
+        return Result(
+            job=job,
+            signal=course.signal,
+            seconds=trio.current_time() - started,
+            carriers=tuple(carriers),
+            retries=+course.incidents.retries,
+            restarts=+course.incidents.restarts,
+            dead_letters=tuple(await system.dead_letters.inspect()),
+            ledger=system.ledger(),
+        )
+    raise StoppedAtOnce(course.signal or signal.SIGTERM)
