@@ -1,0 +1,13 @@
+"""What `run` does, in a trio program that is running already: under the clock of a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actorkit import ChildSpec, DeadLetterQueue, RunReport, SupervisorSpec
+from actorkit._runtime.run import _run
+
+
+async def run_inside(tree: SupervisorSpec | ChildSpec[Any], *, seed: int | None = None, keep: bool = False) -> RunReport:
+    """As `run(tree)`, without signals."""
+    return await _run(tree, DeadLetterQueue(), seed, keep, handle_signals=False)
