@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 from attrs import Factory, field, frozen
 
-from actorkit.errors import SpecError, SpecTypeError
-from actorkit.policy.checks import check_choice, check_count, check_seconds, check_type, complaint
-from actorkit.policy.taxonomy import ErrorCategory
+from actorkit.errors import PermanentError, PoisonMessageError, SpecError, SpecTypeError, ValidationError
+from actorkit.policy.checks import check_choice, check_count, check_exception_type, check_seconds, check_type, complaint
+from actorkit.policy.retry_budget import RetryBudget
+from actorkit.policy.taxonomy import ErrorCategory, retry_after
+from actorkit.policy.wording import leaves
 
 if TYPE_CHECKING:
     from random import Random
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 LONGEST_LINEAR_DELAY = 3600.0
 """Seconds to which a linear schedule grows at most, unless its very first wait is longer."""
+
+MOST_DRAWS: Final = 100
+"""Waits that decorrelated jitter draws for one: by then, more would not change its distribution noticeably."""
+
+
+HOPELESS: Final = (PermanentError, PoisonMessageError, ValidationError)
+"""Exceptions that say themselves that trying again won't help."""
 
 
 @runtime_checkable
@@ -33,18 +45,108 @@ class Schedule(Protocol):
         ...
 
 
+@frozen(kw_only=True)
+class RetryTerms:
+    """What `execute` goes by, beside its schedule; it describes them.
+
+    Raises:
+        SpecError: a value is out of range.
+        SpecTypeError: a value is of the wrong type.
+    """
+
+    timeout: float | None = None
+    attempt_timeout: float | None = None
+    budget: RetryBudget | None = None
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        owner = "execute"
+        if self.timeout is not None:
+            check_seconds(owner, "timeout", self.timeout, positive=True)
+        if self.attempt_timeout is not None:
+            check_seconds(owner, "attempt_timeout", self.attempt_timeout, positive=True)
+        if self.budget is not None:
+            check_type(owner, "budget", self.budget, RetryBudget, "None or a RetryBudget")
+        if self.retry_on is not None:
+            for one in self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,):
+                check_exception_type(owner, "retry_on", one, "None, an exception class, or a tuple of them")
+
+    def wants_retry(self, error: Exception) -> bool:
+        """Whether a failure is one of those that are tried again. A group is if all that is in it is."""
+        if self.retry_on is None:
+            return not any(isinstance(one, HOPELESS) for one in leaves(error))
+        retry_on = self.retry_on
+        return isinstance(error, retry_on) or all(isinstance(one, retry_on) for one in leaves(error))
+
+
+class Executor(Protocol):
+    """What makes calls by a schedule, and waits in between."""
+
+    async def __call__(self, schedule: Schedule, fn: Callable[[*Ts], Awaitable[T]], args: tuple[*Ts], terms: RetryTerms) -> T:
+        """Calls `fn(*args)` until it returns or the retries end."""
+        ...
+
+
+class Executable:
+    """What the schedules have in common: each can make a call by itself.
+
+    The waiting is the runtime's, which puts its `executor` here: so the schedules stay plain values, and what a
+    `RetryPolicy` answers is of the very class that a user imports.
+    """
+
+    __slots__ = ()
+    executor: ClassVar[Executor]
+
+    async def execute(
+        self: Schedule,
+        fn: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        budget: RetryBudget | None = None,
+        retry_on: type[Exception] | tuple[type[Exception], ...] | None = None,
+    ) -> T:
+        """Calls `fn(*args)`, and again when it fails, as this schedule says; answers what it returns.
+
+        A wait is never less than the failure's `retry_after`. A cancellation is no failure, and ends it all.
+
+        Args:
+            fn: an async function.
+            args: what it is called with; keywords go through `functools.partial`.
+            timeout: seconds for all tries and waits together. A try that is under way then fails with
+                `trio.TooSlowError`; a retry that would begin later is not waited for.
+            attempt_timeout: seconds for each try, which then fails with `trio.TooSlowError`.
+            budget: limits the retries of all who share it.
+            retry_on: the failures after which it is tried again. None: all but `PermanentError`, `PoisonMessageError` and
+                `ValidationError`. An exception group counts if all that is in it does.
+
+        Raises:
+            RetryExhausted: it failed too often, or for too long. Its `__cause__` is the last failure.
+            Exception: a failure that is not tried again, as it was raised.
+        """
+        terms = RetryTerms(timeout=timeout, attempt_timeout=attempt_timeout, budget=budget, retry_on=retry_on)
+        return await Executable.executor(self, fn, args, terms)
+
+
+def wait_before(schedule: Schedule, retry: int, error: Exception, rng: Random) -> float:
+    """Seconds to wait after `error` before `retry`: what the schedule says, but not less than the error's `retry_after`."""
+    # A schedule of the user's may answer anything; comparing in this order makes 0 of NaN as well.
+    return max(0.0, schedule.delay(retry, rng), retry_after(error) or 0.0)
+
+
 @frozen
-class ExponentialBackoffRetry:
+class ExponentialBackoffRetry(Executable):
     """Waits that double, up to a longest one.
 
     Full jitter makes each wait uniform between 0 and that, so that many who failed together do not come back
-    together; after Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
+    together. Decorrelated jitter makes it uniform between `base_delay` and three times the wait before it: a little more
+    work for who is called, and no retry at once. Both after Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
 
     Args:
         max_retries: how often at most, the first try not counted.
         base_delay: the first wait in seconds, `max_delay` at most.
         max_delay: the longest wait in seconds.
-        jitter: "full" or "none".
+        jitter: "full", "decorrelated" or "none".
 
     Raises:
         SpecError: a value is out of range.
@@ -54,7 +156,7 @@ class ExponentialBackoffRetry:
     max_retries: int = 3
     base_delay: float = 0.1
     max_delay: float = 10.0
-    jitter: Literal["full", "none"] = "full"
+    jitter: Literal["full", "decorrelated", "none"] = "full"
 
     def __attrs_post_init__(self) -> None:
         owner = type(self).__name__
@@ -62,33 +164,44 @@ class ExponentialBackoffRetry:
         check_seconds(owner, "max_delay", self.max_delay)
         if check_seconds(owner, "base_delay", self.base_delay) > self.max_delay:
             raise SpecError(complaint(owner, "base_delay", self.base_delay, f"seconds, at most max_delay, which is {self.max_delay}"))
-        if check_type(owner, "jitter", self.jitter, str, "'full' or 'none'") not in ("full", "none"):
-            raise SpecError(complaint(owner, "jitter", self.jitter, "'full' or 'none'"))
+        jitters = "'full', 'decorrelated' or 'none'"
+        if check_type(owner, "jitter", self.jitter, str, jitters) not in ("full", "decorrelated", "none"):
+            raise SpecError(complaint(owner, "jitter", self.jitter, jitters))
 
     def delay(self, retry: int, rng: Random) -> float:
         """Seconds to wait before `retry`: up to min(max_delay, base_delay * 2 ** (retry - 1)).
 
         Args:
             retry: 1 is the first one. However large it is, the wait is at most `max_delay`.
-            rng: drawn from exactly once with full jitter, so that a seeded run can be repeated; else not at all.
+            rng: drawn from exactly once with full jitter, so that a seeded run can be repeated. With decorrelated jitter
+                the waits before this one are drawn as well, at most `MOST_DRAWS` times; with none, nothing is.
 
         Raises:
             ValueError: `retry` is below 1.
         """
         _check_retry(retry)
+        if self.jitter == "decorrelated":
+            return self._decorrelated(retry, rng)
         try:
             ceiling = min(float(self.max_delay), math.ldexp(self.base_delay, retry - 1))
         except OverflowError:
             ceiling = float(self.max_delay)
         return rng.uniform(0.0, ceiling) if self.jitter == "full" else ceiling
 
+    def _decorrelated(self, retry: int, rng: Random) -> float:
+        # A schedule keeps no state, so the waits that led here are drawn anew: each is distributed as it should be.
+        wait = self.base_delay
+        for _ in range(min(retry, MOST_DRAWS)):
+            wait = min(self.max_delay, rng.uniform(self.base_delay, wait * 3))
+        return float(wait)
+
     def __str__(self) -> str:
-        jitter = ", full jitter" if self.jitter == "full" else ""
+        jitter = "" if self.jitter == "none" else f", {self.jitter} jitter"
         return f"exponential, {_retries(self.max_retries)}, {self.base_delay:g} s to {self.max_delay:g} s{jitter}"
 
 
 @frozen
-class LinearBackoffRetry:
+class LinearBackoffRetry(Executable):
     """Waits that grow by the same step each time: 1 s, 2 s, 3 s.
 
     Args:
@@ -126,8 +239,8 @@ class LinearBackoffRetry:
 
 
 @frozen
-class NoRetry:
-    """Nothing is tried again."""
+class NoRetry(Executable):
+    """Nothing is tried again. Executed, it raises `RetryExhausted` like the others, after one try."""
 
     @property
     def max_retries(self) -> int:

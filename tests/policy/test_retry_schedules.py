@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from actorkit import errors
 from actorkit.errors import SpecError, SpecTypeError
 from actorkit.policy.retry import (
     DEFAULT_SCHEDULES,
     LONGEST_LINEAR_DELAY,
+    MOST_DRAWS,
     ExponentialBackoffRetry,
     LinearBackoffRetry,
     NoRetry,
     RetryPolicy,
     Schedule,
+    wait_before,
 )
 from actorkit.policy.taxonomy import ErrorCategory
 
@@ -71,6 +74,40 @@ def test_full_jitter_spreads_over_the_whole_range() -> None:
     assert 0.45 < sum(waits) / len(waits) < 0.55
 
 
+def test_a_decorrelated_wait_is_drawn_between_the_base_and_three_times_the_one_before() -> None:
+    rng = Random(1)
+    schedule = ExponentialBackoffRetry(base_delay=1.0, max_delay=100.0, jitter="decorrelated")
+
+    def waits(retry: int) -> list[float]:
+        return sorted(schedule.delay(retry, rng) for _ in range(2_000))
+
+    first, second, late = waits(1), waits(2), waits(10_000)
+    assert 1.0 <= first[0] < 1.1
+    assert 2.9 < first[-1] <= 3.0
+    assert second[0] >= 1.0
+    assert 6.0 < second[-1] <= 9.0
+    assert late[0] >= 1.0
+    assert late[-1] == 100.0
+    assert sum(first) < sum(second) < sum(late)
+
+
+def test_decorrelated_jitter_draws_no_more_than_it_needs() -> None:
+    schedule = ExponentialBackoffRetry(jitter="decorrelated")
+    for retry, drawn in ((1, 1), (3, 3), (10**30, MOST_DRAWS)):
+        rng = CountingRandom(1)
+        schedule.delay(retry, rng)
+        assert rng.drawn == drawn
+    assert ExponentialBackoffRetry(base_delay=0, jitter="decorrelated").delay(5, Random(1)) == 0.0
+
+
+def test_a_wait_is_at_least_what_the_failure_asks_for() -> None:
+    schedule = ExponentialBackoffRetry(base_delay=1.0, max_delay=4.0, jitter="none")
+    rng = Random(1)
+    assert wait_before(schedule, 2, ConnectionError(), rng) == 2.0
+    assert wait_before(schedule, 2, errors.TransientError(retry_after=1.0), rng) == 2.0
+    assert wait_before(schedule, 2, errors.CircuitOpenError(retry_after=30.0), rng) == 30.0
+
+
 def test_linear_waits_grow_by_their_step_up_to_an_hour() -> None:
     rng = CountingRandom(1)
     schedule = LinearBackoffRetry(max_retries=2, delay=1.5)
@@ -110,8 +147,8 @@ _WRONG: list[tuple[type[Any], dict[str, object], type[Exception], str]] = [
     (ExponentialBackoffRetry, {"max_retries": -1}, SpecError, "max_retries = -1: expected a whole number, 0 or more"),
     (ExponentialBackoffRetry, {"max_retries": 1.0}, SpecTypeError, "max_retries = 1.0"),
     (ExponentialBackoffRetry, {"max_retries": True}, SpecTypeError, "max_retries = True"),
-    (ExponentialBackoffRetry, {"jitter": "half"}, SpecError, "jitter = 'half': expected 'full' or 'none'"),
-    (ExponentialBackoffRetry, {"jitter": None}, SpecTypeError, "jitter = None: expected 'full' or 'none'"),
+    (ExponentialBackoffRetry, {"jitter": "half"}, SpecError, "jitter = 'half': expected 'full', 'decorrelated' or 'none'"),
+    (ExponentialBackoffRetry, {"jitter": None}, SpecTypeError, "jitter = None: expected 'full', 'decorrelated' or 'none'"),
     (LinearBackoffRetry, {"delay": -0.5}, SpecError, "LinearBackoffRetry: delay = -0.5: expected seconds, 0 or more"),
     (LinearBackoffRetry, {"delay": float("inf")}, SpecError, "delay = inf"),
     (LinearBackoffRetry, {"max_retries": "2"}, SpecTypeError, "max_retries = '2'"),
@@ -131,7 +168,7 @@ def test_a_wrong_setting_is_named_with_its_value(of: type[Any], values: dict[str
 
 def test_the_default_schedules_are_those_of_the_design() -> None:
     policy = RetryPolicy()
-    assert {category: policy.for_category(category) for category in ErrorCategory} == {
+    expected: dict[ErrorCategory, Schedule] = {
         ErrorCategory.TRANSIENT: ExponentialBackoffRetry(3, 0.1, 5.0),
         ErrorCategory.TIMEOUT: LinearBackoffRetry(2, 1.0),
         ErrorCategory.RESOURCE: ExponentialBackoffRetry(5, 1.0, 30.0),
@@ -141,6 +178,7 @@ def test_the_default_schedules_are_those_of_the_design() -> None:
         ErrorCategory.POISON_MESSAGE: NoRetry(),
         ErrorCategory.VALIDATION: NoRetry(),
     }
+    assert {category: policy.for_category(category) for category in ErrorCategory} == expected
     assert {category for category in ErrorCategory if policy.retries(category)} == set(DEFAULT_SCHEDULES)
 
 

@@ -1,0 +1,70 @@
+"""Decides how many retries a destination bears, so that retries don't make a bad moment worse."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+
+from actorkit.policy.checks import check_count, check_number, check_seconds
+from actorkit.policy.windows import SHORTEST_WINDOW, SlidingCount
+
+
+class RetryBudget:
+    """How many retries there may be lately: a share of all first tries, and a few in any case.
+
+    Share one among all who call the same service. When it is spent, retries are put off until it has room; none is ever
+    forbidden. Use it with `execute(…, budget=budget)`.
+
+    Args:
+        ratio: retries for each first try, more than 0 and at most 1.
+        window: the seconds that "lately" means, 0.001 or more.
+        minimum: retries within a window that are fine however few first tries there are; 1 or more.
+
+    Raises:
+        SpecError: a value is out of range.
+        SpecTypeError: a value is of the wrong type.
+    """
+
+    # Every `now` is in seconds; if it goes back, it is another run's, and nothing has been counted.
+
+    def __init__(self, ratio: float = 0.2, *, window: float = 10.0, minimum: int = 10) -> None:
+        owner = "RetryBudget"
+        self.ratio: float = check_number(owner, "ratio", ratio, "a share, more than 0 and at most 1", most=1.0)
+        self.window: float = check_seconds(owner, "window", window, minimum=SHORTEST_WINDOW)
+        self.minimum: int = check_count(owner, "minimum", minimum, 1)
+        self._now = -math.inf  # when last asked
+        self._first_tries = SlidingCount(window)
+        self._retries: list[float] = []  # when, in order; those that were put off lie ahead
+
+    def count_first_try(self, now: float) -> None:
+        """Something is tried for the first time."""
+        self._look_at_clock(now)
+        self._first_tries.add(now)
+
+    def allowance(self, now: float) -> int:
+        """How many retries there may be within a window."""
+        return max(self.minimum, int(self.ratio * self._first_tries.total(now)))
+
+    def reserve(self, now: float) -> float:
+        """Puts a retry down for the earliest time that the budget has room for it, `now` or later; returns that time."""
+        self._look_at_clock(now)
+        del self._retries[: bisect_right(self._retries, now - self.window)]
+        allowance = self.allowance(now)
+        # What was put off before the allowance grew may lie further ahead than this one, and counts as well.
+        at = now if len(self._retries) < allowance else max(now, self._retries[-allowance] + self.window)
+        insort(self._retries, at)
+        return at
+
+    def give_back(self, at: float) -> None:
+        """The retry put down for that time is not made after all.
+
+        Raises:
+            ValueError: none was put down for that time, or it is long past.
+        """
+        self._retries.remove(at)
+
+    def _look_at_clock(self, now: float) -> None:
+        if now < self._now:
+            self._first_tries.clear()
+            self._retries.clear()
+        self._now = now
