@@ -146,8 +146,11 @@ def in_port(handler: Any = None, /, *, capacity: int = DEFAULT_CAPACITY) -> Any:
 
     Raises:
         ValueError: `capacity` is below 1 (a wrong type: TypeError).
+        PortDefinitionError: it is given what is no method.
     """
     check_count("in_port", "capacity", capacity, 1)
+    if handler is not None and not (callable(handler) or hasattr(handler, "__get__")):
+        raise PortDefinitionError(f"in_port({handler!r}) is given no method; options have names: @in_port(capacity=…)")
     decorator = _PortDecorator(capacity)
     return decorator if handler is None else decorator(handler)
 

@@ -97,8 +97,9 @@ class ActorRef(Generic[A_co]):
         cell = self.cell
         own = cell.in_ports.get(port.name) if isinstance(port, InPort) else None
         if own is None or (own.function is not port.function and not issubclass(cell.actor_class, port.owner)):
-            ports = ", ".join(cell.in_ports) or "none"
-            raise MessageTypeError(f"{cell.path} is a {cell.actor_class.__qualname__} and has no port {port}; its in-ports are: {ports}")
+            actor, ports = cell.actor_class.__qualname__, ", ".join(cell.in_ports) or "none"
+            given = str(port) if isinstance(port, InPort) else f"{port!r}, as a port is named by its class: {actor}.in_x"
+            raise MessageTypeError(f"{cell.path} is a {actor} and has no port {given}; its in-ports are: {ports}")
         mailbox = cell.mailbox(port.name)
         if port.spec is None:  # spec[Class.in_x] makes a new object each time
             cell.resolved[port] = mailbox

@@ -221,7 +221,8 @@ def child(actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> ChildSpec
         SpecTypeError: `actor` is not a subclass of `Actor`.
     """
     if not (isinstance(actor, type) and issubclass(actor, Actor)) or actor is Actor:
-        raise SpecTypeError(f"child({actor!r}): expected a subclass of Actor")
+        way_out = f"; write child({type(actor).__qualname__}, …): the tree makes the object" if isinstance(actor, Actor) else ""
+        raise SpecTypeError(f"child({actor!r}): expected a subclass of Actor{way_out}")
     name = snake_case(actor.__name__)
     try:
         inspect.signature(actor).bind(*args, **kwargs)

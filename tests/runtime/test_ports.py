@@ -284,7 +284,7 @@ def test_a_handler_that_is_no_plain_method_is_refused(port: Callable[[Any], Any]
             in_name = in_port(port(lambda name: None))
 
 
-@pytest.mark.parametrize("thing", [str, 3, "in_name", functools.partial(print)])
+@pytest.mark.parametrize("thing", [str, functools.partial(print)])
 def test_a_port_of_something_that_is_no_method_is_refused(thing: Any) -> None:
     with pytest.raises(PortDefinitionError, match=r"Greeter\.in_name: @in_port decorates a method, not"):
 
