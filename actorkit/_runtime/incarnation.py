@@ -110,8 +110,8 @@ class Incarnation:
 
     @contextmanager
     def acting(self) -> Generator[None]:
-        """What runs inside acts for this actor (and is no handler)."""
-        tokens = acting.set(self.cell), handling.set(None)
+        """What runs inside acts for this actor, and keeps it from handling messages meanwhile: a hook."""
+        tokens = acting.set(self.cell), handling.set(self.cell)
         try:
             yield
         finally:
@@ -234,9 +234,13 @@ class Incarnation:
         """Runs `on_drained`, if there is one and it has not been called yet, and goes on with `then`."""
         if "on_drained" in self.hooks and not self.told_drained:
             self.told_drained = True
-            self.spawn("on_drained", type(self.actor).on_drained, (self.actor,), then, anyway=True)
+            self.spawn("on_drained", self._on_drained, (), then, anyway=True)
         else:
             then(None)
+
+    async def _on_drained(self) -> None:
+        with self.acting():
+            await type(self.actor).on_drained(self.actor)
 
     def end_streams(self, _: object = None) -> None:
         """Its streams are over: its own wires close; it exits, or stays for those who have its address."""

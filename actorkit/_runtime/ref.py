@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import trio
 
 from actorkit._runtime.ports import InPort
+from actorkit._runtime.states import CLOSED
 from actorkit._runtime.waits import Envelope, handling
-from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError, SpecError
+from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError
 from actorkit.policy.checks import check_seconds
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class ActorRef(Generic[A_co]):
         Raises:
             AskFailed: the request was given up, or the actor has ended; `.error` says why, if a failure was behind it.
             trio.TooSlowError: there was no answer in time. A request not yet handled by then never is.
+            ValueError: `timeout` is negative (a wrong type: TypeError).
             DeadlockError: an actor asks itself while it handles a message.
             MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
         """
@@ -175,9 +177,8 @@ def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
     """Puts a request into `mailbox`; awaiting what it returns yields the answer."""
     if timeout is None:
         timeout = math.inf
-    elif not timeout >= 0:
-        check_seconds(mailbox.path, "timeout", timeout)
-        raise SpecError(f"{mailbox.path}: timeout = {timeout!r}: expected seconds, 0 or more, or None")
+    elif not (type(timeout) is float and timeout >= 0):
+        timeout = check_seconds(mailbox.path, "timeout", timeout, infinite=True)
     asker = handling.get()
     kernel = mailbox.cell.kernel
     dispatcher = kernel.dispatcher
@@ -186,12 +187,12 @@ def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
         if asker is mailbox.cell:
             raise DeadlockError(
                 f"{asker.path} asks itself: {asker.path} → {mailbox.path} → {asker.path} would wait for ever, as it handles one message"
-                " at a time; call the method directly, or ask from a background task (self.start_soon)"
+                " at a time, and none while a hook runs; call the method directly, or ask from a background task (self.start_soon)"
             )
-        if type(asker.message) is Envelope and asker.message.deadline < deadline:
+        if type(asker.message) is Envelope and asker.message.deadline < deadline and asker.state != CLOSED:  # in no hook
             deadline = asker.message.deadline
     envelope = Envelope(dispatcher, message, is_ask=True)
     mailbox.ask(envelope)
     if deadline != math.inf and not envelope.done:
-        envelope.expire_at(deadline, kernel.timers)
+        envelope.expire_at(deadline, mailbox)
     return envelope

@@ -122,7 +122,9 @@ class Envelope(Waiter):
     All other messages are queued bare (an envelope costs more than handling a message).
     """
 
-    __slots__ = ("attempts", "deadline", "errors", "is_ask", "message", "message_id", "restarted", "timers")
+    __slots__ = ("asked", "attempts", "deadline", "errors", "is_ask", "message", "message_id", "restarted", "timers")
+
+    asked: Mailbox  # once there is a deadline
 
     def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
         super().__init__(dispatcher, None)  # not itself: that would be a cycle, left to the garbage collector
@@ -135,16 +137,19 @@ class Envelope(Waiter):
         self.deadline = float("inf")
         self.timers: Timers | None = None
 
-    def expire_at(self, deadline: float, timers: Timers) -> None:
+    def expire_at(self, deadline: float, asked: Mailbox) -> None:
         """Ends the ask in `trio.TooSlowError` at `deadline`."""
         self.deadline = deadline
-        self.timers = timers
-        timers.add(self)
+        self.asked = asked
+        self.timers = asked.cell.kernel.timers
+        self.timers.add(self)
 
     def fire(self) -> None:
         """The deadline has passed."""
         self.timers = None
-        super().wake(error=trio.TooSlowError("the deadline of this ask has passed"))
+        super().wake(
+            error=trio.TooSlowError(f"{self.asked.path} has not answered by the deadline of this ask; timeout= gives it more time")
+        )
         self.abandon()
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
