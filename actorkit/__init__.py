@@ -35,6 +35,9 @@ from actorkit._runtime.ledger import Ledger, PortCounts
 from actorkit.policy.taxonomy import Classification, Classifier, ErrorCategory, ErrorContext, ErrorSeverity
 from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy, Rule
 from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry, NoRetry, RetryPolicy
+from actorkit.policy.retry_budget import RetryBudget
+from actorkit.policy.breaker import CircuitState
+from actorkit._runtime.guards import Bulkhead, CircuitBreaker, Throttle
 from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue
 from actorkit.errors import (
     ActorkitError,
@@ -73,13 +76,16 @@ __all__ = [
     "ActorkitError",
     "AskFailed",
     "AutoShutdown",
+    "Bulkhead",
     "BulkheadFull",
     "CallRejected",
     "CascadeManager",
     "ChildCounts",
     "ChildInfo",
     "ChildSpec",
+    "CircuitBreaker",
     "CircuitOpenError",
+    "CircuitState",
     "Classification",
     "Classifier",
     "CommunicationError",
@@ -114,6 +120,7 @@ __all__ = [
     "ReportedError",
     "ResourceError",
     "Restart",
+    "RetryBudget",
     "RetryExhausted",
     "RetryPolicy",
     "Route",
@@ -129,6 +136,7 @@ __all__ = [
     "Supervisor",
     "SupervisorSpec",
     "System",
+    "Throttle",
     "Timer",
     "TransientError",
     "UnknownActor",
