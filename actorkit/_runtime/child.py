@@ -9,7 +9,7 @@ import trio
 from attrs import frozen
 
 from actorkit._runtime.cell import Cell
-from actorkit._runtime.incarnation import Incarnation, down
+from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation, down
 from actorkit._runtime.waits import Envelope
 from actorkit.errors import SupervisionError
 from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.timers import Alarm
     from actorkit.policy.taxonomy import ErrorContext
-
-FENCE_AFTER = 5.0
-"""Seconds that a cancelled actor may go on cleaning up before it is left behind."""
 
 
 @frozen

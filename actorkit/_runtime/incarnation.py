@@ -12,7 +12,7 @@ from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.waits import acting, handling
-from actorkit.events import ActorDrained, CleanupFailed, SourceRestarted
+from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
 from actorkit.policy.checks import check_seconds
 from actorkit.policy.restart import Restart
@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from actorkit._runtime.ref import ActorRef
     from actorkit.policy.taxonomy import ErrorContext
 
+FENCE_AFTER = 5.0
+"""Seconds that what was cancelled may go on cleaning up before it is left behind."""
+
 
 class Incarnation:
     """One life of an actor, from its construction to `on_stop`."""
 
     __slots__ = (
+        "_last_words",
+        "_last_words_said",
         "actor",
         "cell",
         "constructed",
@@ -62,6 +67,8 @@ class Incarnation:
         self.run_scope: trio.CancelScope | None = None
         self.constructed = self.started = self.ended = False
         self.told_drained = False  # on_drained has been called
+        self._last_words: trio.CancelScope | None = None  # on_stop, once it has been called
+        self._last_words_said = trio.Event()
         self.actor: Actor
 
     def sender(self, name: str) -> Sender[Any]:
@@ -277,13 +284,21 @@ class Incarnation:
         return None
 
     async def finish(self, reason: ExitReason, seconds: float) -> None:
-        """Ends it: runs `on_stop`, then nothing of it is left."""
+        """Ends it: runs `on_stop`, in so many seconds, then nothing of it is left.
+
+        May be called again when its caller was cancelled: an `on_stop` under way then has what is left of the shorter time.
+        """
         if self.started and "on_stop" in self.hooks:
-            try:
-                with self.acting(), self.cell.kernel.last_words(seconds):
-                    await type(self.actor).on_stop(self.actor, reason)
-            except Exception as error:
-                self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
+            until = trio.current_time() + seconds
+            if self._last_words is None:
+                self._last_words = trio.CancelScope(deadline=until)
+                with self.acting():
+                    self.cell.kernel.launch(self._say_last_words, self._last_words, reason)
+            self._last_words.deadline = min(self._last_words.deadline, until)
+            with trio.move_on_at(self._last_words.deadline + FENCE_AFTER) as patience:
+                await self._last_words_said.wait()
+            if patience.cancelled_caught:
+                self.cell.kernel.events.publish(ActorUnresponsive(self.cell.path, self.number, FENCE_AFTER))
         self.ended = True
         self.cancel_tasks()  # that on_stop may have begun
         for timer in list(self.timers):
@@ -292,6 +307,15 @@ class Incarnation:
             sender.close()
         for target in self.watching:
             target.forget_watcher(self.cell)
+
+    async def _say_last_words(self, scope: trio.CancelScope, reason: ExitReason) -> None:
+        try:
+            with scope:
+                await type(self.actor).on_stop(self.actor, reason)
+        except Exception as error:
+            self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
+        finally:
+            self._last_words_said.set()
 
 
 class Timer:

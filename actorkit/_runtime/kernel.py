@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager
 from contextvars import Context, copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from actorkit._runtime.timers import Timers
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.dead_letters import DeadLetterQueue
@@ -56,7 +55,6 @@ class Kernel:
         self._under_way = 0  # tasks of actors, exits not dealt with yet
         self._holds = 0
         self._onlookers: list[trio.Event] = []
-        self._last_words: set[trio.CancelScope] = set()
         dead_letters.attach(self.events, self.find_port)
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -156,22 +154,6 @@ class Kernel:
         return self._holds
 
     # The end
-
-    @contextmanager
-    def last_words(self, seconds: float) -> Generator[None]:
-        """For an `on_stop`: it has so many seconds, whoever is cancelled meanwhile; less only if the system is in a hurry."""
-        with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True) as scope:
-            self._last_words.add(scope)
-            try:
-                yield
-            finally:
-                self._last_words.remove(scope)
-
-    def hurry(self) -> None:
-        """The system ends at once: nobody has time for an `on_stop` any more."""
-        self.is_closing = True
-        for scope in self._last_words:
-            scope.cancel()
 
     def crash(self, error: BaseException) -> None:
         """The system has to end with this error: a tree gave up, or a handler raised what is no failure (KeyboardInterrupt)."""

@@ -244,7 +244,7 @@ class System:
 
     async def _close(self) -> None:
         """Ends what is still there, at once, and the system."""
-        self.kernel.hurry()
+        self.kernel.is_closing = True
         self._asked_stop.cancel()
         if not self._stopped:
             await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
