@@ -92,11 +92,6 @@ class Worker(Actor):
         await trio.sleep(seconds)
         self.scene.lines.append(f"slept {self.name}")
 
-    @in_port
-    async def in_shielded_sleep(self, seconds: float) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(seconds)
-
 
 def worker(scene: Scene, name: str) -> ChildSpec[Worker]:
     """A worker with this name."""

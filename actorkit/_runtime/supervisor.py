@@ -27,10 +27,10 @@ from actorkit.events import ChildExited, SupervisorGaveUp, SupervisorStarted, Su
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.checks import check_significant
 from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy
-from actorkit.policy.restart import Restart, RestartWindow, auto_shuts_down, plan, wants_restart
+from actorkit.policy.restart import Restart, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.kernel import Kernel
@@ -107,11 +107,11 @@ class Supervisor:
         """Starts `run` of all sources below, and from now on whenever a child has been restarted."""
         if not self._sources_on:
             self._sources_on = True
-            self._start_new_sources()
+            self._start_new_sources(self.children.values())
 
-    def _start_new_sources(self) -> None:
+    def _start_new_sources(self, children: Iterable[Child]) -> None:
         if self._sources_on:
-            for child in self.children.values():
+            for child in children:
                 child.start_sources()
 
     async def stop(self, reason: ExitReason, deadline: float) -> None:
@@ -181,9 +181,10 @@ class Supervisor:
             self._remove(child, exit.reason, exit.error)
         else:
             child.retire(exit.reason, exit.error)
-        left = sum(each.spec.significant and each.wanted for each in self.children.values())
-        if auto_shuts_down(self.spec.auto_shutdown, child.spec.significant, left):
-            await self._end(ExitReason.SHUTDOWN, None)
+        if child.spec.significant:
+            left = sum(each.spec.significant and each.wanted for each in self.children.values())
+            if auto_shuts_down(self.spec.auto_shutdown, child.spec.significant, left):
+                await self._end(ExitReason.SHUTDOWN, None)
 
     async def _count_and_restart(self, child: Child, exit: Exit) -> None:
         now, budget, delay = trio.current_time(), child.window or self._window, exit.delay
@@ -242,7 +243,8 @@ class Supervisor:
             except StartFailure as failure:
                 self._turns.add(partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
                 return
-        self._start_new_sources()
+        # Of a group also those that came up in a try before.
+        self._start_new_sources(group if self.spec.strategy is Strategy.ONE_FOR_ONE else self.children.values())
 
     async def _give_up(self, why: str, error: ErrorContext | None) -> None:
         self.kernel.events.publish(SupervisorGaveUp(self.path, why, error))
@@ -297,7 +299,7 @@ class Supervisor:
                 disconnect(made)
                 self._remove(child, ExitReason.FAILED, None)
                 raise
-            self._start_new_sources()
+            self._start_new_sources([child])
             return child.unit.ref if isinstance(child.unit, Cell) else child.unit
 
         return await self._turns.ask(start, breakable=True)
@@ -366,7 +368,7 @@ class Supervisor:
             self._check_is_stopped(child)
             await child.start()
             child.begin()
-            self._start_new_sources()
+            self._start_new_sources([child])
 
         await self._turns.ask(restart, breakable=True)
 

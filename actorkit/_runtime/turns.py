@@ -126,6 +126,7 @@ class Turns:
                         self._news = trio.Event()
                         await self._news.wait()
                     await self._take(self._queue.popleft())
+                    await trio.lowlevel.checkpoint()  # a child that never starts, tried for ever, is no reason to stop the world
         finally:
             gone.set()
 
