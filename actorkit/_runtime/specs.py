@@ -26,7 +26,7 @@ P = ParamSpec("P")
 Backoff = ExponentialBackoffRetry | LinearBackoffRetry
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class Spec:
     """What children and supervisors have in common. Two specs are the same only if they are one object."""
 
@@ -48,6 +48,9 @@ class Spec:
         """This spec and all below it, from the top."""
         return [self]
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
     def _changed(self, options: dict[str, Any], known: Sequence[str]) -> Self:
         for option in options:
             if option not in known:
@@ -66,7 +69,7 @@ class Spec:
             raise SpecTypeError(f"{self.title}: backoff = {self.backoff!r}: expected ExponentialBackoffRetry(…) or LinearBackoffRetry(…)")
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class ChildSpec(Spec, Generic[A_co]):
     """One actor of a tree, made by `child`. Index it with a port to name that port in a wire: `printer[Printer.in_line]`."""
 
@@ -135,7 +138,7 @@ class ChildSpec(Spec, Generic[A_co]):
         return cast("Any", port).of(self)
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class SupervisorSpec(Spec):
     """A supervisor and its children, made by `supervisor` or `dynamic_supervisor`."""
 
@@ -224,11 +227,12 @@ def child(actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> ChildSpec
         way_out = f"; write child({type(actor).__qualname__}, …): the tree makes the object" if isinstance(actor, Actor) else ""
         raise SpecTypeError(f"child({actor!r}): expected a subclass of Actor{way_out}")
     name = snake_case(actor.__name__)
-    signature = inspect.signature(actor).replace(return_annotation=inspect.Signature.empty)
     try:
-        signature.bind(*args, **kwargs)
+        inspect.signature(actor).bind(*args, **kwargs)
     except TypeError as error:
-        raise SpecError(f"child {name!r}: {actor.__qualname__}{signature} can't be made with these arguments: {error}") from None
+        raise SpecError(
+            f"child {name!r}: {actor.__qualname__}{inspect.signature(actor)} can't be made with these arguments: {error}"
+        ) from None
     return ChildSpec(name=name, restart=Restart.TRANSIENT, shutdown=5.0, actor=cast("type[A]", actor), args=args, kwargs=dict(kwargs))
 
 
@@ -256,6 +260,8 @@ def supervisor(
     Raises:
         SpecError: a value is out of range, a name is given twice; SpecTypeError: a value of the wrong type.
     """
+    if isinstance(wires, Wire):
+        raise SpecTypeError(f"supervisor {name!r}: wires = {wires}: expected a list of wires: wires=[{wires}]")
     return SupervisorSpec(
         name=name,
         restart=Restart.PERMANENT,
