@@ -585,3 +585,17 @@ async def test_a_child_whose_wire_does_not_fit_is_not_started() -> None:
 
         assert printers.which_children() == []
         assert await lines_of(system) == []
+
+
+async def test_a_child_started_later_needs_its_required_wires_too() -> None:
+    class Source(Actor):
+        out_line = OutPort(str, required=True)
+
+    async with open_system(supervisor(child(Printer), dynamic_supervisor(name="sources"))) as system:
+        sources = system.supervisor("root/supervisor/sources")
+
+        with pytest.raises(WiringError, match=r"root/supervisor/sources/source-1\.out_line requires a wire and has none"):
+            await sources.start_child(child(Source))
+
+        assert sources.which_children() == []
+        assert (await sources.start_child(child(Source), wires=[Source.out_line >> Printer.in_line])).is_alive
