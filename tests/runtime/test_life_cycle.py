@@ -20,6 +20,7 @@ from actorkit import (
     supervisor,
 )
 from actorkit.events import ActorStarted, ActorStopped, CleanupFailed, SourceRestarted, StartFailed
+from tests.trees import Fault, Scene, ref, worker
 
 
 class Diary(Actor):
@@ -144,23 +145,22 @@ async def test_run_starts_when_the_whole_tree_is_up() -> None:
 
 
 async def test_run_of_a_restarted_group_starts_when_the_whole_group_is_up() -> None:
-    pages: list[str] = []
+    scene = Scene()
 
     class Source(Actor):
         async def run(self) -> None:
-            pages.append("run")
+            scene.lines.append("run")
             await trio.sleep_forever()
 
-    tree = supervisor(child(Source), child(Diary, pages), strategy=Strategy.ONE_FOR_ALL)
+    tree = supervisor(child(Source), worker(scene, "a"), name="top", strategy=Strategy.ONE_FOR_ALL)
 
     async with open_system(tree) as system:
         await trio.testing.wait_all_tasks_blocked()
-        pages.clear()
-        await system.ref(Diary).send(Diary.in_line, "bug")
+        scene.take()
+        await ref(system, "top/a").send(Worker.in_fault, Fault())
         await trio.testing.wait_all_tasks_blocked()
-        first_restart = pages[: pages.index("run") + 1]
 
-    assert first_restart == ["diary stopped: failed", "diary made", "diary started", "run"]
+        assert scene.take() == ["stop a", "start a", "run"]
 
 
 class Counting(Actor):
