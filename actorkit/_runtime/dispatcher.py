@@ -28,11 +28,11 @@ import trio
 from trio.lowlevel import Abort, checkpoint, checkpoint_if_cancelled, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 from actorkit._runtime.states import IDLE, PARKED, READY, RUNNING, WAITING
-from actorkit._runtime.waits import DIE, DONE, PARKED as PARKED_MARK
+from actorkit._runtime.waits import DIE, PARKED as PARKED_MARK
 from actorkit.events import CleanupFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from actorkit._runtime.cell import Cell
 
@@ -118,15 +118,10 @@ class Dispatcher:
             self._now = trio.current_time()
         return self._now
 
-    def spend(self, sends: int = 1) -> Awaitable[None]:
-        """What a send that need not wait returns: now and then a checkpoint, so that others get their turn."""
-        self.budget -= sends
-        return DONE if self.budget > 0 else self.breathe()
-
     async def breathe(self) -> None:
-        """A sender that never has to wait still gives others their turn."""
-        self.budget = BUDGET
+        """A sender that never has to wait still gives others their turn, before it sends on."""
         await checkpoint()
+        self.budget = BUDGET
 
     async def breathe_now_and_then(self) -> None:
         """For a wait that was over before it began: meets a cancel, and gives others their turn every so often."""

@@ -68,6 +68,10 @@ class Mailbox:
         """Puts `message` in, now if there is room, else when there is: await what it returns."""
         if not isinstance(message, self.types):
             raise self.wrong_type(message)
+        dispatcher = self.dispatcher
+        if dispatcher.budget <= 0:
+            return self._send_after_a_breath(message)
+        dispatcher.budget -= 1
         queue = self.queue
         if len(queue) >= self.limit:
             return self._send_when_room(message)
@@ -75,11 +79,9 @@ class Mailbox:
         self.accepted += 1
         cell = self.cell
         cell.arrivals.append(self)
-        dispatcher = self.dispatcher
         if cell.state == IDLE:
             dispatcher.make_ready(cell)
-        dispatcher.budget -= 1
-        return DONE if dispatcher.budget > 0 else dispatcher.breathe()
+        return DONE
 
     @enable_ki_protection
     def send_nowait(self, message: Any) -> None:
@@ -152,13 +154,18 @@ class Mailbox:
         self.accepted += 1
         self.cell.arrivals.append(self)
 
+    async def _send_after_a_breath(self, message: Any) -> None:
+        # Not the other way round: a sender that is cancelled at the breath may rely on it that its message was not accepted.
+        await self.dispatcher.breathe()
+        await self.send(message)
+
     def _send_when_room(self, message: Any) -> Awaitable[None]:
         if self.cell.refuses:
             self._dead_letter_arrival(message)
-            return self.dispatcher.spend()
+            return DONE
         if acting.get() is self.cell:
             self.put(message)
-            return self.dispatcher.spend()
+            return DONE
         waiter = Waiter(self.dispatcher, message)
         self._wait_for_room(waiter)
         return waiter

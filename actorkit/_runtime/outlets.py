@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.mailbox import Mailbox, shown, type_names
+from actorkit._runtime.waits import DONE
 from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
 from actorkit.events import OutPortUnwired
 
@@ -71,9 +72,9 @@ class Outlet:
         receivers = self._receivers(message)
         if len(receivers) == 1:
             return receivers[0].send(message)
-        if all(each.has_room for each in receivers):
-            return self._all_at_once(message, receivers)
-        return self._one_by_one(message, receivers)
+        if self.cell.kernel.dispatcher.budget <= 0:
+            return self._after_a_breath(message, receivers)
+        return self._to_all(message, receivers)
 
     @enable_ki_protection
     def send_nowait(self, message: Any) -> None:
@@ -105,10 +106,18 @@ class Outlet:
                 self.cell.kernel.events.publish(OutPortUnwired(self.path))
         return [pick(message) for pick in self.lines]
 
-    def _all_at_once(self, message: Any, receivers: list[Mailbox]) -> Awaitable[None]:
+    @enable_ki_protection
+    def _to_all(self, message: Any, receivers: list[Mailbox]) -> Awaitable[None]:
+        if not all(each.has_room for each in receivers):
+            return self._one_by_one(message, receivers)
         for each in receivers:
             each.put(message)
-        return self.cell.kernel.dispatcher.spend(max(1, len(receivers)))
+        self.cell.kernel.dispatcher.budget -= max(1, len(receivers))
+        return DONE
+
+    async def _after_a_breath(self, message: Any, receivers: list[Mailbox]) -> None:
+        await self.cell.kernel.dispatcher.breathe()  # before anything is accepted: see Mailbox
+        await self._to_all(message, receivers)
 
     async def _one_by_one(self, message: Any, receivers: list[Mailbox]) -> None:
         for each in receivers:
