@@ -161,7 +161,6 @@ class Breaker:
             self._become(CircuitState.HALF_OPEN)
         token = Token(self.generation, now)
         if self.state is CircuitState.HALF_OPEN:
-            self._probes = {probe: until for probe, until in self._probes.items() if until > now}
             self._probes[token] = now + self.settings.recovery_timeout
         return token
 

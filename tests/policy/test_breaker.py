@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -167,22 +168,14 @@ _LIMITS = st.builds(
     window=st.just(10.0),
     slow_after=st.sampled_from([None, 3.0]),
 )
-_STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("acquire"), st.just(0), st.just(SUCCESS)),
-        st.tuples(st.just("release"), st.integers(0, 5), st.sampled_from([SUCCESS, FAILURE, FAILURE, IGNORED])),
-        st.tuples(st.just("sleep"), st.sampled_from([1, 2, 4, 5, 20]), st.just(SUCCESS)),
-        st.tuples(st.sampled_from(["isolate", "reset"]), st.just(0), st.just(SUCCESS)),
-    ),
-    max_size=80,
-)
+_OUTCOMES = [SUCCESS, FAILURE, FAILURE, IGNORED]
+_KINDS = ["acquire"] * 6 + ["release"] * 6 + ["sleep"] * 4 + ["isolate", "reset"]
+_PAUSES = [1, 2, 5, 20]
+_STEPS = st.lists(st.tuples(st.sampled_from(_KINDS), st.integers(0, 11), st.sampled_from(_OUTCOMES)), max_size=80)
 
 
-@settings(deadline=None)  # a busy machine is no failure
-@given(_LIMITS, _STEPS)
-def test_it_lets_through_and_changes_as_a_model_that_forgets_nothing(
-    limits: BreakerSettings, steps: list[tuple[str, int, Outcome]]
-) -> None:
+def compare(limits: BreakerSettings, steps: Iterable[tuple[str, int, Outcome]]) -> None:
+    """Lets the two go the same way, and sees them agree at each step."""
     breaker, model, now = Breaker(limits), Model(limits), 0.0
     under_way: list[tuple[Token, Call]] = []
 
@@ -205,9 +198,33 @@ def test_it_lets_through_and_changes_as_a_model_that_forgets_nothing(
                 breaker.reset()
                 model.become(CLOSED)
             case _:
-                now += number
+                now += _PAUSES[number % len(_PAUSES)]
 
         assert breaker.state is model.state
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(_LIMITS, _STEPS)
+def test_it_lets_through_and_changes_as_a_model_that_forgets_nothing(
+    limits: BreakerSettings, steps: list[tuple[str, int, Outcome]]
+) -> None:
+    compare(limits, steps)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_on_a_long_walk_as_well(seed: int) -> None:
+    rng = Random(seed)
+    limits = BreakerSettings(
+        failure_threshold=rng.randint(1, 3),
+        recovery_timeout=5.0,
+        half_open_requests=rng.randint(1, 3),
+        failure_rate=rng.choice([None, 0.5]),
+        min_calls=3,
+        window=10.0,
+        slow_after=rng.choice([None, 3.0]),
+    )
+
+    compare(limits, ((rng.choice(_KINDS), rng.randrange(12), rng.choice(_OUTCOMES)) for _ in range(1_000)))
 
 
 # Opening
@@ -298,10 +315,10 @@ def test_a_hung_probe_loses_its_place_and_its_failure_is_old_news() -> None:
     assert breaker.acquire(9.9) is None
     assert breaker.retry_after(9.9) == pytest.approx(0.1)
 
-    let_through(breaker, 10.0)
-    breaker.release(hung, FAILURE, 11.0)
+    let_through(breaker, 12.0)
+    breaker.release(hung, FAILURE, 13.0)
     assert breaker.state is HALF_OPEN
-    assert breaker.acquire(11.0) is None
+    assert breaker.acquire(13.0) is None
 
 
 def test_calls_slower_than_the_recovery_timeout_can_still_close_it() -> None:

@@ -331,12 +331,24 @@ async def test_each_task_in_the_block_form_has_a_call_of_its_own() -> None:
     async def second() -> None:
         await trio.sleep(0.5)
         with pytest.raises(ConnectionError):
-            async with breaker, breaker:
+            async with breaker:
                 await refuse()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first)
         nursery.start_soon(second)
+
+    assert breaker.state is CircuitState.OPEN
+
+
+async def test_blocks_of_one_breaker_may_be_nested() -> None:
+    breaker = CircuitBreaker(1)
+
+    async with breaker:
+        breaker.reset()  # from here on only the inner one counts
+        with pytest.raises(ConnectionError):
+            async with breaker:
+                await refuse()
 
     assert breaker.state is CircuitState.OPEN
 
