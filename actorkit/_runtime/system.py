@@ -212,7 +212,7 @@ class System:
         if self._given in _running:
             raise SpecError(f"{self._given.title} is running already: wait for that run to end, or make another tree")
         _running.add(self._given)
-        error: BaseException | None = None
+        error: BaseException | None = KeyboardInterrupt()  # what else would cancel it before it is up?
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._host)
@@ -220,6 +220,7 @@ class System:
                     with self.body:
                         await self.cascade.start()
                         self.cascade.start_sources()
+                        error = None
                         yield
                         await self._stop_in_order()
                 except BaseException as caught:  # raised again below, outside of the nursery, so that it is not wrapped in a group
