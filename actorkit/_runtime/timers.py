@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Protocol
 
 import trio
-from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,7 @@ class Timers:
         if bucket is not None and bucket.pop(timed, self) is None:
             self.count -= 1
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Fires what is due, for ever."""
         heap = self._heap

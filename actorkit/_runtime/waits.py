@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from trio.lowlevel import Abort, checkpoint, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, checkpoint, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 from actorkit.errors import AskFailed
 
@@ -66,6 +66,7 @@ class Waiter:
         self.task: trio.lowlevel.Task | None = None
         self.mailbox: Mailbox | None = None  # where it waits for room, while it does
 
+    @enable_ki_protection  # Ctrl-C between these lines would leave a waiter behind that wakes a task which waits for something else
     def __await__(self) -> Generator[Any, Any, Any]:
         if self.done:
             yield from self.dispatcher.breathe_now_and_then().__await__()
