@@ -20,7 +20,7 @@ from actorkit import (
     supervisor,
 )
 from actorkit.events import ActorStarted, ActorStopped, CleanupFailed, SourceRestarted, StartFailed
-from tests.trees import Fault, Scene, ref, worker
+from tests.trees import Fault, Scene, Worker, ref, worker
 
 
 class Diary(Actor):
