@@ -56,12 +56,9 @@ class RetryBudget:
         return at
 
     def give_back(self, at: float) -> None:
-        """The retry put down for that time is not made after all.
-
-        Raises:
-            ValueError: none was put down for that time, or it is long past.
-        """
-        self._retries.remove(at)
+        """The retry put down for that time is not made after all. If that is long past, it makes no difference."""
+        if at in self._retries:
+            self._retries.remove(at)
 
     def _look_at_clock(self, now: float) -> None:
         if now < self._now:

@@ -57,8 +57,14 @@ def test_a_retry_that_is_not_made_gives_its_room_back() -> None:
     budget.reserve(0.0)
     budget.give_back(budget.reserve(0.0))
     assert budget.reserve(0.0) == 10.0
-    with pytest.raises(ValueError, match="not in list"):
-        budget.give_back(99.0)
+
+
+def test_a_retry_that_is_given_back_too_late_makes_no_difference() -> None:
+    budget = RetryBudget(window=10.0, minimum=1)
+    at = budget.reserve(0.0)
+    assert budget.reserve(50.0) == 50.0
+    budget.give_back(at)
+    assert budget.reserve(50.0) == 60.0
 
 
 def test_on_another_runs_clock_nothing_is_spent() -> None:
