@@ -17,6 +17,9 @@ ActorkitError
 ├── UnknownActor (LookupError)                a path, name or class that the tree does not have, or has twice
 ├── SupervisionError                          a child could not be started, or a tree gave up
 ├── LedgerImbalance (AssertionError)          a port's books don't balance: a defect of the runtime
+├── EncodingError (TypeError)                 a message that can't be written to a store, a spill file or a link
+├── DecodingError (ValueError)                bytes that can't be read back as a message
+├── StorageError (OSError)                    a store's or spilled port's files are in use, or not ours
 └── ReportedError                             what a handler may raise to say what happened
     ├── TransientError, PermanentError, PoisonMessageError, ResourceError,
     ├── ValidationError, CommunicationError, DependencyError
@@ -134,6 +137,18 @@ class SupervisionError(ActorkitError):
 
 class LedgerImbalance(ActorkitError, AssertionError):
     """The books of a port do not balance. This is a defect of the runtime; its text names the port and the numbers."""
+
+
+class EncodingError(ActorkitError, TypeError):
+    """A message cannot be written to a store, a spill file or a link. Its text names the class, the field and the way out."""
+
+
+class DecodingError(ActorkitError, ValueError):
+    """Bytes cannot be read back as a message: damaged, from a newer program, too large, or of a class that is not expected here."""
+
+
+class StorageError(ActorkitError, OSError):
+    """The files of a store or of a spilled port cannot be used: another process has them open, or they are not ours alone."""
 
 
 class ReportedError(ActorkitError):

@@ -35,6 +35,7 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/mailbox.py": "an error text shows a message whose repr raises",
     "_runtime/recovery.py": "a user's policy that fails is replaced by ours, so that the message keeps its fate",
     "policy/wording.py": "an exception whose own text can't be made is told all the same",
+    "storage/codec.py": "what is wrong with a value becomes the text of an EncodingError",
 }
 
 KEEPS_BASE_EXCEPTION: dict[str, str] = {  # hands it to someone else instead of raising it again
