@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+SPENT = 1_000
+"""Instants kept, at least, although most of them have nothing left to do."""
+
+
 class Timed(Protocol):
     """Something with a time."""
 
@@ -40,7 +44,7 @@ class Timers:
 
     Entries of the same instant share a bucket, in order of arrival; the heap has one number per instant. So what is
     removed again before its time (the deadline of nearly every ask) costs two dictionary operations and leaves
-    no dead entry behind but that number.
+    no dead entry behind but that number, and those are tidied away when they are the most part.
     """
 
     def __init__(self, at_rest: Callable[[], None]) -> None:
@@ -56,6 +60,8 @@ class Timers:
         deadline = timed.deadline
         bucket = self._buckets.get(deadline)
         if bucket is None:
+            if len(self._heap) > SPENT and len(self._heap) > 4 * self.count:
+                self._tidy()
             bucket = self._buckets[deadline] = {}
             heappush(self._heap, deadline)
             if self._sleeper is not None and deadline < self._sleeps_until:
@@ -84,13 +90,19 @@ class Timers:
                 await wait_task_rescheduled(self._wake_to_cancel)
 
     def _fire(self, deadline: float) -> None:
-        bucket = self._buckets[deadline]
+        bucket = self._buckets.get(deadline, {})
         while bucket:
             timed = next(iter(bucket))
             del bucket[timed]
             self.count -= 1
             timed.fire()
-        del self._buckets[deadline]
+        if self._buckets.get(deadline) is bucket:
+            del self._buckets[deadline]
+
+    def _tidy(self) -> None:
+        """Forgets instants at which nothing is left to do."""
+        self._buckets = {deadline: bucket for deadline, bucket in self._buckets.items() if bucket}
+        self._heap[:] = sorted(self._buckets)
         self._at_rest()
 
     def _wake_to_cancel(self, _: object) -> Abort:
