@@ -227,12 +227,11 @@ def child(actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> ChildSpec
         way_out = f"; write child({type(actor).__qualname__}, …): the tree makes the object" if isinstance(actor, Actor) else ""
         raise SpecTypeError(f"child({actor!r}): expected a subclass of Actor{way_out}")
     name = snake_case(actor.__name__)
+    signature = inspect.signature(actor).replace(return_annotation=inspect.Signature.empty)
     try:
-        inspect.signature(actor).bind(*args, **kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise SpecError(
-            f"child {name!r}: {actor.__qualname__}{inspect.signature(actor)} can't be made with these arguments: {error}"
-        ) from None
+        raise SpecError(f"child {name!r}: {actor.__qualname__}{signature} can't be made with these arguments: {error}") from None
     return ChildSpec(name=name, restart=Restart.TRANSIENT, shutdown=5.0, actor=cast("type[A]", actor), args=args, kwargs=dict(kwargs))
 
 
