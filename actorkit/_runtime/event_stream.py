@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from weakref import WeakSet
 
 import trio
 
@@ -27,7 +28,7 @@ class EventStream:
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[Event], None]] = []
-        self._subscriptions: list[Subscription[Any]] = []
+        self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()  # who leaves an `async for` need not close it
         self._is_closed = False
 
     def hears(self, level: int) -> bool:
@@ -54,13 +55,12 @@ class EventStream:
         if self._is_closed:
             subscription.finish()
         else:
-            self._subscriptions.append(subscription)
+            self._subscriptions.add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription[E]) -> None:
         """Forgets `subscription`."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
+        self._subscriptions.discard(subscription)
 
     def close(self) -> None:
         """Ends all subscriptions, once they have delivered what they hold; also those made from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actorkit import (
@@ -14,6 +15,7 @@ from actorkit import (
     PermanentError,
     Restart,
     SupervisionError,
+    System,
     TransientError,
     ValidationError,
     child,
@@ -208,3 +210,21 @@ async def test_an_exception_whose_text_cannot_be_made_is_logged_all_the_same(cap
         await wait_all_tasks_blocked()
 
     assert "Mute" in warnings(caplog)[0].getMessage()
+
+
+async def test_a_subscription_that_nobody_holds_any_more_is_forgotten(caplog: Log) -> None:
+    async with open_system(supervisor(worker(Scene(), "w"), name="top")) as system:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_see_one_event, system)
+            await wait_all_tasks_blocked()
+            await crash(system, "top/w")
+        await system.supervisor("root/top").stop_child("w")
+        for _ in range(10_100):
+            ref(system, "top/w").send_nowait(Worker.in_note, "nobody hears of it")
+
+    assert not [each for each in warnings(caplog) if "lags" in each.getMessage()]
+
+
+async def _see_one_event(system: System) -> None:
+    async for _ in system.events():
+        break
