@@ -159,7 +159,9 @@ class Supervisor:
 
     async def _start_failed(self, child: Child, failure: StartFailure) -> None:
         """A start during a restart failed: that counts like one more exit."""
-        if not child.wanted:
+        if not child.wanted:  # stopped by hand meanwhile; its bystanders waited with it
+            if self.children.get(child.name) is child:
+                await self._restart(child)
             return
         if failure.action is RecoveryAction.ESCALATE:
             await self._give_up(f"child {child.name!r} escalated a failure to start", failure.error)

@@ -6,10 +6,12 @@ import traceback
 
 import pytest
 import trio
+import trio.testing
 
 from actorkit import (
     Actor,
     ErrorSeverity,
+    LinearBackoffRetry,
     OutPort,
     PermanentError,
     RecoveryAction,
@@ -25,7 +27,7 @@ from actorkit import (
     supervisor,
 )
 from actorkit.events import ChildExited, SupervisorGaveUp
-from tests.trees import Bug, Fault, Scene, Worker, crash, ref, running, worker
+from tests.trees import Bug, Fault, Scene, Worker, crash, finish, ref, running, worker
 
 
 def fragile(scene: Scene, *names: str) -> SupervisorSpec:
@@ -210,3 +212,82 @@ async def test_messages_sent_while_a_supervisor_is_being_restarted_wait() -> Non
 
         assert scene.take()[-2:] == ["did a: hello", "did b: hello"]
         assert system.ledger().dead_lettered == 0
+
+
+async def test_a_child_that_ended_by_itself_stays_down_when_its_supervisor_is_restarted() -> None:
+    scene = Scene()
+    async with open_system(supervisor(fragile(scene, "a", "b"), name="top")) as system:
+        await finish(system, "top/inner/b")
+        scene.take()
+
+        await crash(system, "top/inner/a")
+
+        assert scene.take() == ["stop a", "start a"]
+
+
+async def test_children_of_a_restarted_supervisor_are_those_of_its_spec() -> None:
+    scene = Scene()
+    inner = supervisor(
+        worker(scene, "a"),
+        worker(scene, "stopped"),
+        worker(scene, "temporary").options(restart=Restart.TEMPORARY),
+        name="inner",
+        max_restarts=0,
+    )
+    async with open_system(supervisor(inner, name="top")) as system:
+        await system.supervisor("root/top/inner").stop_child("stopped")
+        await system.supervisor("root/top/inner").start_child(worker(scene, "added"))
+        before = running(system, "top/inner")
+
+        await crash(system, "top/inner/a")
+
+        assert before == ["a", "temporary", "added"]
+        assert running(system, "top/inner") == ["a", "stopped", "temporary"]
+
+
+async def test_a_source_below_a_restarted_supervisor_runs_again() -> None:
+    runs: list[str] = []
+
+    class Source(Actor):
+        async def run(self) -> None:
+            runs.append("run")
+            await trio.sleep_forever()
+
+    scene = Scene()
+    inner = supervisor(child(Source), worker(scene, "a"), name="inner", max_restarts=0)
+    async with open_system(supervisor(inner, name="top")) as system:
+        await trio.testing.wait_all_tasks_blocked()
+
+        await ref(system, "top/inner/a").send(Worker.in_fault, Fault())
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert runs == ["run", "run"]
+
+
+async def test_a_back_off_ends_with_the_supervisor_that_gave_up() -> None:
+    scene = Scene()
+    slow = LinearBackoffRetry(delay=10.0)
+    inner = supervisor(worker(scene, "a").options(backoff=slow), worker(scene, "b"), name="inner", max_restarts=1)
+    async with open_system(supervisor(inner, name="top")) as system:
+        before = trio.current_time()
+        await ref(system, "top/inner/a").send(Worker.in_fault, Fault())
+        await trio.testing.wait_all_tasks_blocked()
+
+        await crash(system, "top/inner/b")
+
+        assert trio.current_time() == before
+        assert running(system, "top/inner") == ["a", "b"]
+
+
+async def test_a_supervisor_that_is_giving_up_takes_no_requests() -> None:
+    scene = Scene()
+    scene.stop_takes = {"b": 4.0}
+    async with open_system(supervisor(fragile(scene, "a", "b"), name="top")) as system:
+        await ref(system, "top/inner/a").send(Worker.in_fault, Fault())
+        await trio.testing.wait_all_tasks_blocked()
+
+        with pytest.raises(SupervisionError, match="root/top/inner is not running"):
+            await system.supervisor("root/top/inner").start_child(worker(scene, "c"))
+        await system.wait()
+
+        assert scene.take() == ["start a", "start b", "stop a", "stop b", "start a", "start b"]

@@ -200,3 +200,22 @@ async def test_a_failure_outside_of_handlers_restarts_as_well() -> None:
 
         assert scene.take() == ["start a", "stop a", "start a", "stop a", "start a"]
         assert scene.reasons["a"] is ExitReason.FAILED
+
+
+async def test_a_life_that_ends_for_two_reasons_ends_once() -> None:
+    class Leaving(Worker):
+        @in_port
+        def in_leave(self, fault: Fault) -> None:
+            self.stop()
+            if fault.times:
+                fault.times -= 1
+                raise fault.error()
+
+    scene = Scene()
+    async with open_system(supervisor(child(Leaving, scene).options(name="a", restart=Restart.PERMANENT), name="top")) as system:
+        await system.ref(Leaving).send(Leaving.in_leave, Fault())
+        await system.ref(Leaving).send(Worker.in_note, "then this")
+        await system.wait()
+
+        assert scene.take() == ["start a", *["stop a", "start a"] * 2, "did a: then this"]
+        assert system.ledger().processed == 2

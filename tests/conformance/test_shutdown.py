@@ -308,3 +308,19 @@ async def test_a_second_stop_after_the_first_harms_nothing() -> None:
         await system.stop()
 
     assert scene.take() == ["start a", "stop a"]
+
+
+async def test_two_stops_at_once_stop_every_actor_once() -> None:
+    class Ending(Worker):
+        @in_port
+        async def in_end(self, _: str) -> None:
+            await self.system.stop()
+
+    scene = Scene()
+    scene.stop_takes = {"a": 3.0, "b": 3.0}
+    tree = supervisor(worker(scene, "a"), child(Ending, scene).options(name="b"), name="top")
+    async with open_system(tree) as system:
+        await system.ref(Ending).send(Ending.in_end, "now")
+        await trio.sleep(1.0)
+
+    assert scene.take() == ["start a", "start b", "stop b", "stop a"]

@@ -232,3 +232,15 @@ async def test_an_exception_in_the_block_stops_the_actors_at_once() -> None:
     assert trio.current_time() == started
     assert system.ledger().dead_lettered_by == {"shutdown": 2}
     system.ledger().check()
+
+
+async def test_those_before_a_child_that_does_not_start_have_their_time_to_stop() -> None:
+    scene = Scene()
+    scene.start_failures["b"] = 1
+    scene.stop_takes = {"a": 3.0}
+
+    with pytest.raises(SupervisionError):
+        async with open_system(supervisor(worker(scene, "a"), worker(scene, "b"), name="top")):
+            raise AssertionError("the block is not entered")
+
+    assert scene.take() == ["start a", "fail to start b", "stop a"]

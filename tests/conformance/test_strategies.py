@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actorkit import Actor, ExponentialBackoffRetry, LinearBackoffRetry, OutPort, Restart, Strategy, child, in_port, open_system, supervisor
+from actorkit import ExponentialBackoffRetry, LinearBackoffRetry, Restart, Strategy, child, open_system, supervisor
 from actorkit.events import ChildExited
 from tests.trees import Bug, Fault, Scene, Worker, crash, finish, ref, running, worker
 
@@ -159,138 +159,6 @@ async def test_rest_for_one_leaves_alone_what_came_up_before_the_child_that_does
         assert scene.take() == ["stop a", "stop c", "stop b", "start a", "fail to start b", "start b", "start c"]
 
 
-async def test_the_source_of_a_group_runs_also_when_the_group_needed_two_tries() -> None:
-    runs: list[int] = []
-
-    class Source(Worker):
-        out_number = OutPort(int)
-
-        async def run(self) -> None:
-            runs.append(len(self.scene.lines))
-            await trio.sleep_forever()
-
-    scene = Scene()
-    tree = supervisor(
-        child(Source, scene).options(name="a"), worker(scene, "b"), worker(scene, "c"), name="top", strategy=Strategy.REST_FOR_ONE
-    )
-    async with open_system(tree) as system:
-        await trio.testing.wait_all_tasks_blocked()
-        scene.start_failures["b"] = 1
-
-        await ref(system, "top/a").send(Worker.in_fault, Fault())
-        await trio.testing.wait_all_tasks_blocked()
-
-        assert scene.lines[-4:] == ["start a", "fail to start b", "start b", "start c"]
-        assert runs == [3, len(scene.lines)]
-
-
-async def test_a_source_restarted_while_the_tree_still_starts_waits_for_the_whole_tree() -> None:
-    seen: list[list[str]] = []
-
-    class Eager(Worker):
-        async def on_start(self) -> None:
-            await super().on_start()
-            if self.scene.lines.count("start a") == 1:
-                self.start_soon(self.fail)
-
-        async def fail(self) -> None:
-            raise Bug
-
-        async def run(self) -> None:
-            seen.append(list(self.scene.lines))
-
-    scene = Scene()
-    scene.start_takes = {"slow": 10.0}
-    tree = supervisor(supervisor(child(Eager, scene).options(name="a"), name="inner"), worker(scene, "slow"), name="top")
-    async with open_system(tree) as system:
-        await system.wait()
-
-    assert seen == [["start a", "stop a", "start a", "start slow"]]
-
-
-async def test_a_drained_source_does_not_run_again_as_a_bystander() -> None:
-    ran: list[str] = []
-
-    class Source(Actor):
-        out_number = OutPort(int)
-
-        async def run(self) -> None:
-            ran.append("run")
-
-    scene = Scene()
-    tree = supervisor(child(Source), worker(scene, "a"), name="top", strategy=Strategy.ONE_FOR_ALL)
-    async with open_system(tree) as system:
-        await system.wait()
-
-        await crash(system, "top/a")
-
-        assert ran == ["run"]
-        assert running(system, "top") == ["a"]
-
-
-async def test_an_actor_that_stays_after_its_streams_have_ended_is_left_alone_as_a_bystander() -> None:
-    calls: list[str] = []
-
-    class Source(Actor):
-        out_number = OutPort(int)
-
-        async def on_start(self) -> None:
-            calls.append("start")
-
-        async def run(self) -> None:
-            calls.append("run")
-
-        async def on_drained(self) -> None:
-            calls.append("drained")
-
-        @in_port
-        def in_question(self, question: str) -> str:
-            return question.upper()
-
-        @in_port
-        def in_fault(self, fault: Fault) -> None:
-            if fault.times:
-                fault.times -= 1
-                raise fault.error()
-
-    scene = Scene()
-    tree = supervisor(child(Source), worker(scene, "a"), name="top", strategy=Strategy.ONE_FOR_ALL)
-    async with open_system(tree) as system:
-        await system.wait()
-
-        await crash(system, "top/a")
-
-        assert calls == ["start", "run", "drained"]
-        assert await system.ref(Source).ask(Source.in_question, "well?") == "WELL?"
-
-
-async def test_an_actor_that_fails_after_its_streams_have_ended_serves_again_but_its_streams_stay_ended() -> None:
-    calls: list[str] = []
-
-    class Source(Actor):
-        async def run(self) -> None:
-            calls.append("run")
-
-        async def on_drained(self) -> None:
-            calls.append("drained")
-
-        @in_port
-        def in_question(self, question: str) -> str:
-            if "?" not in question and len(calls) == 2:
-                calls.append("fail")
-                raise Bug
-            return question.upper()
-
-    async with open_system(supervisor(child(Source), name="top")) as system:
-        await system.wait()
-
-        answer = await system.ref(Source).ask(Source.in_question, "hm")
-        await system.wait()
-
-        assert answer == "HM"
-        assert calls == ["run", "drained", "fail"]
-
-
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 async def test_bystanders_stay_down_for_as_long_as_the_failed_child_backs_off(strategy: Strategy) -> None:
     scene = Scene()
@@ -330,3 +198,40 @@ async def test_the_event_of_a_restart_names_the_failed_child_only() -> None:
 
     assert [(each.path, each.supervisor, each.restarting, each.restarts) for each in exits] == [("root/top/a", "root/top", True, 1)]
     assert isinstance(exits[0].exception, Bug)
+
+
+async def test_a_child_stopped_by_hand_while_its_restart_is_failing_frees_the_bystanders() -> None:
+    scene = Scene()
+
+    class Failing(Worker):
+        async def on_start(self) -> None:
+            if self.scene.lines.count("start a"):
+                await trio.sleep(5.0)
+                raise Bug
+            await super().on_start()
+
+    tree = supervisor(child(Failing, scene).options(name="a"), worker(scene, "b"), name="top", strategy=Strategy.ONE_FOR_ALL)
+    async with open_system(tree) as system:
+        await system.ref(Failing).send(Worker.in_fault, Fault())
+        await trio.testing.wait_all_tasks_blocked()
+
+        await system.supervisor("root/top").stop_child("a")
+        await system.wait()
+
+        assert running(system, "top") == ["b"]
+
+
+async def test_a_child_started_by_hand_while_its_group_backs_off_is_started_anew_with_the_group() -> None:
+    scene = Scene()
+    slow = LinearBackoffRetry(delay=10.0)
+    tree = supervisor(worker(scene, "a").options(backoff=slow), worker(scene, "b"), name="top", strategy=Strategy.ONE_FOR_ALL)
+    async with open_system(tree) as system:
+        await system.supervisor("root/top").stop_child("b")
+        await ref(system, "top/a").send(Worker.in_fault, Fault())
+        await trio.testing.wait_all_tasks_blocked()
+        await system.supervisor("root/top").restart_child("b")
+        scene.take()
+
+        await system.wait()
+
+        assert scene.take() == ["stop b", "start a", "start b"]
