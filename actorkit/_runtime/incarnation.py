@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
 
 FENCE_AFTER = 5.0
 """Seconds that what was cancelled may go on cleaning up before it is left behind."""
+
+
+T = TypeVar("T")
+
+# What runs users' functions is protected from Ctrl-C (a scope that it left open would break trio). The functions
+# themselves are not, so that one that never returns can be interrupted.
+
+
+@disable_ki_protection
+def _call(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    return fn(*args, **kwargs)
+
+
+@disable_ki_protection
+async def _await(fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    return await fn(*args)
 
 
 class Incarnation:
@@ -92,13 +109,13 @@ class Incarnation:
             actor: Actor = actor_class.__new__(actor_class, *spec.args, **spec.kwargs)
             self.actor = actor
             object.__setattr__(actor, "_actorkit_life", self)  # also where the class is frozen
-            actor_class.__init__(actor, *spec.args, **spec.kwargs)
+            _call(actor_class.__init__, actor, *spec.args, **spec.kwargs)
             self.constructed = True
             if carried is not None:
-                type(actor).restore(actor, *carried)
+                _call(type(actor).restore, actor, *carried)
             if "on_start" in self.hooks:
                 with trio.fail_after(spec.start_timeout):
-                    await type(actor).on_start(actor)
+                    await _await(type(actor).on_start, actor)
         self.started = True
 
     def start_source(self) -> None:
@@ -143,13 +160,14 @@ class Incarnation:
         context.run(kernel.nursery.start_soon, self._task, scope, where, partial(fn, *args), then, anyway)
         return scope
 
+    @enable_ki_protection
     async def _task(
         self, scope: trio.CancelScope, where: str, work: Callable[[], Awaitable[Any]], then: Callable[[Any], None], anyway: bool
     ) -> None:
         cell = self.cell
         try:
             with scope:
-                result = await work()
+                result = await _await(work)
                 if not self.ended and not scope.cancel_called:
                     then(result)
         except trio.Cancelled:
@@ -278,7 +296,7 @@ class Incarnation:
         """What a source hands on to its next life: its snapshot, with the version of that."""
         if "snapshot" in self.hooks and "run" in self.hooks and self.started:
             try:
-                return type(self.actor).snapshot(self.actor), type(self.actor).state_version
+                return _call(type(self.actor).snapshot, self.actor), type(self.actor).state_version
             except Exception as error:
                 self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "snapshot", error))
         return None
@@ -311,7 +329,7 @@ class Incarnation:
     async def _say_last_words(self, scope: trio.CancelScope, reason: ExitReason) -> None:
         try:
             with scope:
-                await type(self.actor).on_stop(self.actor, reason)
+                await _await(type(self.actor).on_stop, self.actor, reason)
         except Exception as error:
             self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
         finally:

@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
@@ -68,6 +69,7 @@ class Kernel:
         """Runs a task of the runtime's own, as long as the system lasts. What it raises ends the system, and comes out of that."""
         self.nursery.start_soon(self._guarded, work, args)
 
+    @enable_ki_protection
     async def _guarded(self, work: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
         try:
             await work(*args)

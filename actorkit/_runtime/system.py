@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 from attrs import evolve
+from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
 from actorkit._runtime.dead_letters import DeadLetterQueue
@@ -207,6 +208,7 @@ class System:
     # ------------------------------------------------------------------------------------------------ how open_system runs it
 
     @asynccontextmanager
+    @enable_ki_protection
     async def running(self) -> AsyncGenerator[None]:
         """Runs the tree for as long as the block lasts: see `open_system`."""
         if self._given in _running:
@@ -234,6 +236,7 @@ class System:
         if error is not None:
             raise error
 
+    @enable_ki_protection
     async def _host(self, task_status: trio.TaskStatus[None]) -> None:
         """Where everything runs: behind a shield, so that whatever happens outside, handlers end by an orderly cancel."""
         with trio.CancelScope(shield=True):
@@ -247,10 +250,12 @@ class System:
         """Ends what is still there, at once, and the system."""
         self.kernel.is_closing = True
         self._asked_stop.cancel()
-        if not self._stopped:
-            await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
-            self._is_over()
-        self._leave.set()
+        try:
+            if not self._stopped:
+                await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
+                self._is_over()
+        finally:  # Ctrl-C may have ended that wait; the host is shielded, and would never be left
+            self._leave.set()
 
     def end_now(self) -> None:
         """Ends the user's block by a cancel, and the system with it."""

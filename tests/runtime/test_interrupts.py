@@ -96,14 +96,13 @@ class Counts(Actor):
             await self.out_x.send(i)
 
 
-def interrupt_at(line: int) -> Callable[[FrameType, str, Any], Any]:
+def interrupt_at(line: int, files: tuple[str, ...]) -> Callable[[FrameType, str, Any], Any]:
     """A trace function that presses Ctrl-C at so many lines of the runtime's message path."""
-    parts = ("mailbox.py", "dispatcher.py", "cell.py", "waits.py", "timers.py", "recovery.py")
     passed = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal passed
-        if not frame.f_code.co_filename.endswith(parts) or "actorkit" not in frame.f_code.co_filename:
+        if not frame.f_code.co_filename.endswith(files) or "actorkit" not in frame.f_code.co_filename:
             return None
         if event == "line":
             passed += 1
@@ -124,19 +123,28 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("first", range(4))
-def test_ctrl_c_never_splits_the_books_wherever_it_comes(first: int, ctrl_c: None) -> None:
+PLACES = [
+    (("mailbox.py",), 11),
+    (("waits.py",), 5),
+    (("cell.py", "recovery.py"), 23),
+    (("dispatcher.py", "timers.py"), 41),
+    (("child.py", "incarnation.py", "supervisor.py", "turns.py"), 17),
+]
+
+
+@pytest.mark.parametrize(("files", "step"), PLACES, ids=lambda value: value[0] if isinstance(value, tuple) else "")
+def test_ctrl_c_never_splits_the_books_wherever_it_comes(files: tuple[str, ...], step: int, ctrl_c: None) -> None:
     kept: list[System] = []
 
     async def main(line: int) -> None:
         wires = [Counts.out_x >> Relays.in_x, Relays.out_x >> Collects.in_x]
         async with open_system(supervisor(child(Collects), child(Relays), child(Counts), wires=wires, name="s")) as system:
             kept.append(system)
-            sys.settrace(interrupt_at(line))
+            sys.settrace(interrupt_at(line, files))
             await system.wait()
 
     interrupted = 0
-    for line in range(1 + first * 19, 6000, 4 * 19):
+    for line in range(1, 50 * step, step):
         try:
             trio.run(main, line, clock=MockClock(autojump_threshold=0))
         except* KeyboardInterrupt:

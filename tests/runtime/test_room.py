@@ -41,7 +41,7 @@ async def test_room_is_given_in_order_and_a_killed_or_cancelled_sender_leaves_th
         async def in_x(self, x: str) -> None:
             await self.system.ref(Consumer).send(Consumer.in_x, x)
 
-    relays = [child(Relay).options(name=name, shutdown=Shutdown.KILL) for name in ("a", "b")]
+    relays = [child(Relay).options(name=name, shutdown=Shutdown.KILL) for name in ("a", "b", "c")]
     async with open_system(supervisor(child(Consumer), *relays, name="s")) as system:
         consumer = system.ref(Consumer)
         for x in ("1", "2"):
@@ -49,19 +49,19 @@ async def test_room_is_given_in_order_and_a_killed_or_cancelled_sender_leaves_th
             await trio.sleep(1)
         with trio.move_on_after(1) as cancelled:
             await consumer.send(Consumer.in_x, "cancelled")
-        for name in ("a", "b"):
+        for name in ("a", "c", "b"):
             await system.ref(f"root/s/{name}", Relay).send(Relay.in_x, f"from {name}")
             await trio.sleep(1)
         await system.supervisor("root/s").stop_child("a")
 
-        for _ in range(5):
+        for _ in range(6):
             go.release()
         await system.settle()
 
         assert cancelled.cancelled_caught
-        assert seen == ["1", "2", "from b"]
+        assert seen == ["1", "2", "from c", "from b"]
         counts = system.ledger().ports["root/s/consumer.in_x"]
-        assert (counts.accepted, counts.processed) == (3, 3)
+        assert (counts.accepted, counts.processed) == (4, 4)
         system.ledger().check()
 
 
