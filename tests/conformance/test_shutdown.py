@@ -324,3 +324,26 @@ async def test_two_stops_at_once_stop_every_actor_once() -> None:
         await trio.sleep(1.0)
 
     assert scene.take() == ["start a", "start b", "stop b", "stop a"]
+
+
+async def test_an_exception_cuts_a_stop_short_that_an_actor_has_asked_for() -> None:
+    class Ending(Worker):
+        @in_port
+        async def in_end(self, _: str) -> None:
+            await self.system.stop()
+
+    scene = Scene()
+    tree = supervisor(worker(scene, "a").options(shutdown=Shutdown.INFINITY), child(Ending, scene).options(name="b"), name="top")
+    started = trio.current_time()
+
+    with pytest.raises(KeyError):
+        async with open_system(tree) as system:
+            await ref(system, "top/a").send(Worker.in_sleep, 1_000_000.0)
+            await system.ref(Ending).send(Ending.in_end, "now")
+            await trio.sleep(1.0)
+            raise KeyError
+
+    assert trio.current_time() == started + 1.0
+    assert scene.take() == ["start a", "start b", "stop b", "stop a"]
+    assert scene.reasons["a"] is ExitReason.KILLED
+    system.ledger().check()
