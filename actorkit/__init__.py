@@ -19,7 +19,7 @@ from actorkit.messages import Down, ExitReason
 # Trees
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, child, dynamic_supervisor, supervisor
 from actorkit._runtime.routing import Route, least_loaded, round_robin
-from actorkit.policy.restart import AutoShutdown, Restart, Shutdown, Strategy
+from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 
 # Running them
 from actorkit._runtime.run import RunReport, run
@@ -33,7 +33,9 @@ from actorkit._runtime.ledger import Ledger, PortCounts
 
 # Failure and recovery
 from actorkit.policy.taxonomy import Classification, Classifier, ErrorCategory, ErrorContext, ErrorSeverity
-from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy, Rule
+from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
+from actorkit.policy.rules import RecoveryAction, Rule
+from actorkit.policy.overflow import OverflowStrategy
 from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry, NoRetry, RetryPolicy
 from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.breaker import CircuitState
@@ -113,8 +115,10 @@ __all__ = [
     "MailboxFull",
     "MessageTypeError",
     "NoRetry",
+    "OnExhausted",
     "OutEnd",
     "OutPort",
+    "OverflowStrategy",
     "PermanentError",
     "PoisonMessageError",
     "PortCounts",

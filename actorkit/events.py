@@ -12,7 +12,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from actorkit._runtime.dead_letters import DeadLetter
     from actorkit.messages import ExitReason
-    from actorkit.policy.recovery import RecoveryAction
+    from actorkit.policy.rules import RecoveryAction
     from actorkit.policy.taxonomy import ErrorContext
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
@@ -99,6 +99,19 @@ class ChildExited(Event):
 
 
 @frozen
+class ChildQuarantined(Event):
+    """A child has used up its restarts and was set aside, with its mailboxes; `Supervisor.release` brings it back."""
+
+    level: ClassVar[int] = ERROR
+    supervisor: str
+    error: ErrorContext | None = None
+
+    def __str__(self) -> str:
+        why = "" if self.error is None else f": {self.error.summary}"
+        return f"{self.path} was set aside by {self.supervisor}, its restarts are used up{why}"
+
+
+@frozen
 class StartFailed(Event):
     """A child could not be started: its constructor, `restore` or `on_start` raised, or took too long."""
 
@@ -175,6 +188,56 @@ class DeadLettersDiscarded(Event):
 
     def __str__(self) -> str:
         return f"{self.count} dead letters have been discarded: {self.reason}"
+
+
+@frozen
+class DeadLettersNearlyFull(Event):
+    """The dead letters have reached 80 % of what the queue keeps."""
+
+    level: ClassVar[int] = CRITICAL
+    count: int
+    max_size: int
+
+    def __str__(self) -> str:
+        return f"{self.count:,} dead letters of {self.max_size:,} that are kept: look at them, and reprocess or discard some"
+
+
+@frozen
+class MessagesDropped(Event):
+    """A full port has dropped its oldest messages; published at the 1st, 2nd, 4th, 8th, … one."""
+
+    level: ClassVar[int] = WARNING
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.path} was full: {self.count:,} of its oldest messages have been dropped so far"
+
+
+@frozen
+class SpillFailed(Event):
+    """A full port could not write to disk, or read from it: its senders wait for room."""
+
+    level: ClassVar[int] = CRITICAL
+    error: OSError
+
+    def __str__(self) -> str:
+        return f"{self.path} can't use its files on disk, so its senders wait for room: {self.error}"
+
+
+@frozen
+class HandlerBlocks(Event):
+    """A handler has held the thread for so long that nobody else had a turn; `stack` says where it is."""
+
+    level: ClassVar[int] = WARNING
+    seconds: float
+    message: str
+    stack: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has blocked everybody for {self.seconds:g} s with {self.message}; await in it, or run it with thread=True\n"
+            f"{self.stack}"
+        )
 
 
 @frozen

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actorkit._runtime.gates import Gates
+from actorkit._runtime.holds import break_cycle_of_holds
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
 from actorkit._runtime.recovery import Recovery, check_answer
@@ -39,10 +41,11 @@ class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 
     __slots__ = (
-        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "drained", "ending", "farewell", "gone",
-        "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message", "name", "number", "outlets",
-        "path", "port", "recovery", "ref", "refuses", "resolved", "restarts", "resting", "spec", "state", "status", "stop", "stop_by",
-        "supervisor", "waiter", "watchers", "wires_closed", "worker",
+        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "drained", "ending", "farewell",
+        "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
+        "name", "number", "outlets", "path", "port", "quarantined", "recovery", "ref", "refuses", "resolved", "restarts",
+        "resting", "spec", "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
+        "wires_closed", "worker",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
@@ -74,6 +77,7 @@ class Cell:
         self.holds: list[Mailbox] = []
         self.held_since = 0
         self.resting: trio.Event | None = None
+        self.stands_still = True  # whether it takes no message at no fault of the senders, so that their clocks stand still
         # life
         self.recovery = Recovery(self, spec.recovery or supervisor.recovery)
         self.life: Incarnation | None = None
@@ -83,6 +87,9 @@ class Cell:
         self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, ended
         self.refuses = self.gone = self.drained = self.wires_closed = False
         self.watchers: dict[Mailbox, bool] = {}  # where Down is to go; whether for restarts too
+        self.quarantined = False  # set aside until somebody releases it
+        guarded = any(port.settings.is_guarded for port in self.in_ports.values())
+        self.gates: Gates | None = Gates(self) if guarded else None
         self.farewell: Down | None = None  # what they were told when it ended, for those who watch it only then
 
     # ------------------------------------------------------------------------------------------------ mail
@@ -106,11 +113,14 @@ class Cell:
     def live(self, life: Incarnation) -> None:
         """A new life begins: its handlers get the messages from now on."""
         self.life = life
+        for name, port in self.in_ports.items():
+            if port.settings.is_eager:
+                self.mailbox(name)
         for name, mailbox in self.mailboxes.items():
             mailbox.handler = self._handler(self.in_ports[name], life)
 
     def _handler(self, port: InPort[Any, Any, Any], life: Incarnation) -> Any:
-        return port.function.__get__(life.actor, type(life.actor))
+        return port.bound_to(life.actor)
 
     # ------------------------------------------------------------------------------------------------ handling, driven by the dispatcher
 
@@ -120,6 +130,8 @@ class Cell:
         Ends early when `stop` is set: after a real wait in trio, a failure, a kill; then `settle` decides how it goes on.
         """
         arrivals, life = self.arrivals, self.life
+        if self.gates is not None:
+            limit = self.gates.admit(arrivals)
         while arrivals and limit:
             limit -= 1
             port = self.port = arrivals.popleft()
@@ -148,6 +160,8 @@ class Cell:
                     elif answer is not None:
                         check_answer(answer)
                     message.wake(answer)
+                    if message.attempts or message.letter is not None:
+                        self.recovery.handled_after_all(message)
                 port.processed += 1
                 self.port = None
             except Exception as error:  # here the failure path begins; trio.Cancelled passes
@@ -158,10 +172,14 @@ class Cell:
                 break
         if self.port is None:
             self.message = None
+        if self.gates is not None:
+            self.gates.step_done()
 
     def handle_plain(self, limit: int) -> None:
         """The same for an actor whose handlers are all plain functions, without a coroutine."""
         arrivals, life = self.arrivals, self.life
+        if self.gates is not None:
+            limit = self.gates.admit(arrivals)
         while arrivals and limit:
             limit -= 1
             port = self.port = arrivals.popleft()
@@ -182,6 +200,8 @@ class Cell:
                     if answer is not None:
                         check_answer(answer)
                     message.wake(answer)
+                    if message.attempts or message.letter is not None:
+                        self.recovery.handled_after_all(message)
                 port.processed += 1
                 self.port = None
             except Exception as error:
@@ -190,6 +210,13 @@ class Cell:
                 break
         if self.port is None:
             self.message = None
+        if self.gates is not None:
+            self.gates.step_done()
+
+    @property
+    def payload(self) -> Any:
+        """The message in hand, bare."""
+        return self.message.message if type(self.message) is Envelope else self.message
 
     def own_context(self) -> Context:
         """The contextvars that its handlers run with: a copy of the system's, kept from message to message."""
@@ -210,7 +237,7 @@ class Cell:
             self.notice_rest()
         elif self.holds:
             self.state, self.stop = HELD, True
-            self._break_cycle_of_holds()
+            break_cycle_of_holds(self)
         else:
             self.state = IDLE
             if self.arrivals:
@@ -229,6 +256,13 @@ class Cell:
         if self.port is not None:
             port, message, self.port, self.message = self.port, self.message, None, None
             port.put_back(message)
+
+    def gather(self) -> None:
+        """Its life has ended: a message in hand, and those that waited to be tried again, go back to the head of their queues."""
+        for mailbox in self.mailboxes.values():
+            for envelope in reversed(list(mailbox.parked)):
+                mailbox.unpark(envelope)
+        self.put_back()
 
     def close(self) -> None:
         """It is to take no message after the one in hand."""
@@ -266,53 +300,39 @@ class Cell:
             self.waiter = None
             self.kernel.dispatcher.make_ready(self)
 
-    def hold(self, mailbox: Mailbox) -> None:
-        """It has emitted into a full port: it takes no new message until that is back within its capacity."""
-        if not self.holds:
-            self.held_since = self.kernel.next_hold()
-        self.holds.append(mailbox)
-        self.stop = True
-        if self.state == IDLE:
-            self.settle()
+    # ------------------------------------------------------------------------------------------------ going slower, or not at all
 
-    def let_go(self, mailbox: Mailbox) -> None:
-        """That port is back within its capacity."""
-        self.holds.remove(mailbox)
-        if not self.holds and self.state == HELD:
-            self.settle()
+    def stand_still(self) -> None:
+        """It takes no message for a while, at no fault of the senders: see `block_timeout`."""
+        if not self.stands_still:
+            self.stands_still = True
+            for mailbox in self.mailboxes.values():
+                mailbox.overflow.stand_still(mailbox)
 
-    def release_holds(self) -> None:
-        """It need not wait for anybody any more."""
-        for mailbox in self.holds:
-            mailbox.held.remove(self)
-        self.holds.clear()
-        if self.state == HELD:
-            self.settle()
+    def go_on(self) -> None:
+        """It does again."""
+        if self.stands_still:
+            self.stands_still = False
+            for mailbox in self.mailboxes.values():
+                mailbox.overflow.go_on(mailbox)
 
-    def _break_cycle_of_holds(self) -> None:
-        """If it is held by actors that are, in the end, held by it, the one that was held longest goes on."""
-        way: dict[Cell, Cell | None] = {self: None}
-        pending: list[Cell] = [self]
-        while pending:
-            cell = pending.pop()
-            for mailbox in cell.holds:
-                other = mailbox.cell
-                if other is self:
-                    circle: list[Cell] = [cell]
-                    while (before := way[circle[-1]]) is not None:
-                        circle.append(before)
-                    min(circle, key=lambda each: each.held_since).release_holds()
-                    return
-                if other.state == HELD and other not in way:
-                    way[other] = cell
-                    pending.append(other)
+    def slow_down(self, delivered: int) -> None:
+        """Something has run out: see `Gates.slow_down`."""
+        if self.gates is None:
+            self.gates = Gates(self)
+        self.gates.slow_down(delivered)
 
     # ------------------------------------------------------------------------------------------------ rest, and the end
 
     @property
+    def has_mail(self) -> bool:
+        """Whether a message is queued, in hand, or waits to be tried again."""
+        return self.port is not None or bool(self.arrivals) or any(mailbox.parked for mailbox in self.mailboxes.values())
+
+    @property
     def is_busy(self) -> bool:
-        """Whether it has a message queued or in hand that may still be handled."""
-        return (self.port is not None or bool(self.arrivals)) and not self.refuses
+        """Whether it has a message that may still be handled."""
+        return not self.refuses and not self.quarantined and self.has_mail
 
     @property
     def is_at_rest(self) -> bool:

@@ -9,15 +9,19 @@ import trio
 from attrs import frozen
 
 from actorkit._runtime.cell import Cell
+from actorkit._runtime.holds import release_holds
 from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation, down
 from actorkit._runtime.waits import Envelope
 from actorkit.errors import SupervisionError
 from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
 from actorkit.messages import ExitReason
-from actorkit.policy.recovery import DeadLetterReason, RecoveryAction
-from actorkit.policy.restart import Restart, RestartWindow, grace
+from actorkit.policy.recovery import DeadLetterReason
+from actorkit.policy.restart import CANARIES, Restart, RestartWindow, grace
+from actorkit.policy.rules import RecoveryAction
 
 if TYPE_CHECKING:
+    from random import Random
+
     from actorkit._runtime.ref import ActorRef
     from actorkit._runtime.specs import ChildSpec, Spec
     from actorkit._runtime.supervisor import Supervisor
@@ -34,6 +38,7 @@ class ChildInfo:
         path: its path.
         kind: "actor" or "supervisor".
         is_running: whether it is up.
+        is_quarantined: whether it was set aside; `release` brings it back.
         incarnation: its present or last life.
         restarts: how often it was restarted.
         restart: its restart type.
@@ -44,6 +49,7 @@ class ChildInfo:
     path: str
     kind: str
     is_running: bool
+    is_quarantined: bool
     incarnation: int
     restarts: int
     restart: Restart
@@ -80,7 +86,8 @@ class Child(ABC):
         added: whether it was started at run time, and is not part of its supervisor's spec.
         restarts: how often it was restarted.
         attempt: restarts in a row, for the back-off; `backed_off` is the last one's, in seconds, `up_since` its end.
-        alarm: the end of a back-off that it waits for.
+        alarm: the end of a back-off that it waits for, or of a quarantine.
+        quarantined: whether it was set aside, because its restarts were used up.
         window: a restart budget of its own.
     """
 
@@ -91,6 +98,7 @@ class Child(ABC):
         self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
         self.wanted = True
         self.completed = False
+        self.quarantined = False
         self.added = False
         self.restarts = 0
         self.attempt = 0
@@ -119,8 +127,32 @@ class Child(ABC):
     def begin(self) -> None:
         """It is to be up, whatever has been."""
         self.wanted, self.completed = True, False
+        if self.quarantined:
+            self.release()
         if self.window is not None:
             self.window.clear()
+
+    @property
+    def is_on_probation(self) -> bool:
+        """Whether it was released from quarantine, and has not proved itself yet."""
+        return False
+
+    def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        """It is set aside, with its mailboxes, until it is released."""
+        self.wanted, self.quarantined = False, True
+
+    def release(self) -> None:
+        """It is no longer set aside."""
+        self.quarantined = False
+
+    def back_off(self, now: float, within: float, rng: Random) -> float:
+        """Seconds to wait before its next restart; the count begins anew when it has been up for a while."""
+        if self.spec.backoff is None:
+            return 0.0
+        self.attempt = 1 if now - self.up_since > max(within, self.backed_off) else self.attempt + 1
+        self.backed_off = self.spec.backoff.delay(self.attempt, rng)
+        self.up_since = now + self.backed_off
+        return self.backed_off
 
     @abstractmethod
     def cells(self) -> dict[str, Cell]:
@@ -164,6 +196,7 @@ class Child(ABC):
             path=self.path,
             kind=self.kind,
             is_running=self.is_running,
+            is_quarantined=self.quarantined,
             incarnation=self.number,
             restarts=self.restarts,
             restart=self.spec.restart,
@@ -182,6 +215,7 @@ class ActorChild(Child):
         super().__init__(spec, cell)
         self.cell = cell
         self._carried: tuple[object, int] | None = None
+        self._trusted_from = 0  # how many messages it has to have handled, since it was released from quarantine
         if spec.max_restarts is not None and spec.within is not None:
             self.window = RestartWindow(spec.max_restarts, spec.within)
 
@@ -227,6 +261,8 @@ class ActorChild(Child):
         cell.status = "running"
         cell.kernel.events.publish(ActorStarted(cell.path, cell.number))
         cell.open()
+        cell.go_on()
+        life.watch_silence()
         life.check_ending()
 
     def start_sources(self) -> None:
@@ -242,7 +278,7 @@ class ActorChild(Child):
         until = trio.current_time() + self.seconds(deadline)
         cell.recovery.cancel_retry()
         cell.close()
-        cell.release_holds()
+        release_holds(cell)
         life.cancel_tasks()
         if not await cell.wait_at_rest(self.seconds(deadline)):
             reason = ExitReason.KILLED if reason is not ExitReason.FAILED else reason
@@ -253,19 +289,42 @@ class ActorChild(Child):
                 life.abandon_tasks()
         self._carried = life.carry() or self._carried
         await life.finish(reason, max(0.0, until - trio.current_time()))
-        cell.put_back()
+        cell.gather()
+        cell.stand_still()
         cell.life, cell.ending, cell.status = None, False, "stopped"
         cell.kernel.events.publish(ActorStopped(cell.path, cell.number, reason))
         return reason
 
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self.cell.refuse()
+        self._fail_requests(error)
+        down(self.cell, reason, error, restarting=False)
+
+    def _fail_requests(self, error: ErrorContext | None) -> None:
         for mailbox in self.cell.mailboxes.values():
             for item in mailbox.queue:
                 if type(item) is Envelope:
-                    item.fail(f"{mailbox.path} will not answer: the actor was stopped", error)
+                    item.fail(f"{mailbox.path} will not answer: the actor was {self.cell.status}", error)
                     item.gone = item.is_ask
+
+    @property
+    def is_on_probation(self) -> bool:
+        return self._handled < self._trusted_from
+
+    @property
+    def _handled(self) -> int:
+        return sum(mailbox.processed for mailbox in self.cell.mailboxes.values())
+
+    def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        super().quarantine(reason, error)
+        self.cell.quarantined, self.cell.status = True, "quarantined"
+        self._fail_requests(error)
         down(self.cell, reason, error, restarting=False)
+
+    def release(self) -> None:
+        super().release()
+        self.cell.quarantined = False
+        self._trusted_from = self._handled + CANARIES
 
     def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
         cell = self.cell
@@ -274,7 +333,7 @@ class ActorChild(Child):
         cell.gone = True
         cell.status = "ended"
         cell.refuse()
-        cell.put_back()
+        cell.gather()
         cell.arrivals.clear()
         for mailbox in cell.mailboxes.values():
             mailbox.dead_letter_all(why)
@@ -323,6 +382,16 @@ class SupervisorChild(Child):
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
         for child in self.supervisor.children.values():
             child.set_aside(reason, error)
+
+    def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
+        super().quarantine(reason, error)
+        for child in self.supervisor.children.values():
+            child.quarantine(reason, error)
+
+    def release(self) -> None:
+        super().release()
+        for child in self.supervisor.children.values():
+            child.release()
 
     def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
         for child in self.supervisor.children.values():

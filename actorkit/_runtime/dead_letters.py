@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+import trio
+from attrs import evolve, field, frozen
 
+from actorkit._runtime.waits import Envelope
 from actorkit.errors import UnknownActor
-from actorkit.events import DeadLettersDiscarded, DeadLettersEvicted, MessageDeadLettered
-from actorkit.policy.checks import check_count
+from actorkit.events import DeadLettersDiscarded, DeadLettersEvicted, DeadLettersNearlyFull, MessageDeadLettered
+from actorkit.policy.checks import check_count, check_flag, check_seconds
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from actorkit.policy.taxonomy import ErrorContext
 
 Filter = Callable[["DeadLetter"], bool]
+
+MAX_REPROCESSINGS = 3
+"""How often a dead letter is sent again, unless it is forced: what failed so often needs a look, not another try."""
+NEARLY_FULL, RELIEVED = 0.8, 0.7
+"""The share of `max_size` at which an alert goes out, and that below which the next one may."""
 
 
 @frozen
@@ -32,8 +38,10 @@ class DeadLetter:
         port: the path of the port that it was sent to: `"root/flights/parser.in_row"`.
         reason: why it was given up.
         error: the failure behind it, if any.
-        attempts: how often its handling failed.
-        dead_since: when it was given up (UTC).
+        attempts: how often its handling failed, over all its reprocessings.
+        dead_since: when it was given up first (UTC).
+        failures: its last failures, with their tracebacks, oldest first (10 at most).
+        reprocessings: how often it was sent again.
     """
 
     id: int
@@ -43,12 +51,19 @@ class DeadLetter:
     error: ErrorContext | None = None
     attempts: int = 0
     dead_since: datetime = field(factory=lambda: datetime.now(UTC))
+    failures: tuple[ErrorContext, ...] = ()
+    reprocessings: int = 0
+
+
+FAILURES_KEPT = 10
+"""How many failures of one message its dead letter has."""
 
 
 class DeadLetterQueue:
     """The dead letters of a system, oldest first, as `system.dead_letters`; `len()` says how many.
 
-    Beyond `max_size` the oldest are evicted: counted in `evicted`, with a CRITICAL event.
+    At 80 % of `max_size` an alert event goes out; beyond it the oldest are evicted, counted in `evicted`, with a
+    CRITICAL event.
 
     Args:
         max_size: how many to keep.
@@ -61,70 +76,149 @@ class DeadLetterQueue:
         check_count("DeadLetterQueue", "max_size", max_size, 1)
         self.max_size = max_size
         self.evicted = 0
-        self._letters: deque[DeadLetter] = deque()
+        self._letters: dict[int, DeadLetter] = {}
+        self._claimed: set[int] = set()  # sent again; they stay until their fate is known
         self._last_id = 0
+        self._alerted = False
         self._events: EventStream | None = None
         self._find: Callable[[str], Mailbox | None] = lambda _: None
 
     def attach(self, events: EventStream, find: Callable[[str], Mailbox | None]) -> None:
         """Makes it the queue of a running system: where its events go, and how a port's path is found again."""
         self._events, self._find = events, find
+        self._claimed.clear()  # by a system that has ended
 
-    def put(self, message: Any, port: str, reason: DeadLetterReason, error: ErrorContext | None = None, attempts: int = 0) -> DeadLetter:
-        """Keeps a message; never waits, never fails."""
+    # ------------------------------------------------------------------------------------------------ in
+
+    def put(self, message: Any, port: str, reason: DeadLetterReason, failures: tuple[ErrorContext, ...] = (), attempts: int = 0) -> None:
+        """Keeps a message, with its failures; never waits, never fails."""
         self._last_id += 1
-        letter = DeadLetter(self._last_id, message, port, reason, error, attempts)
-        self._letters.append(letter)
+        error = failures[-1] if failures else None
+        self._keep(DeadLetter(self._last_id, message, port, reason, error, attempts, failures=failures[-FAILURES_KEPT:]))
+
+    def put_back(self, letter: DeadLetter, reason: DeadLetterReason, failures: tuple[ErrorContext, ...], attempts: int) -> None:
+        """A dead letter that was sent again has been given up again."""
+        self._claimed.discard(letter.id)
+        if letter.id in self._letters:
+            all_failures = (*letter.failures, *failures)[-FAILURES_KEPT:]
+            self._keep(
+                evolve(
+                    letter,
+                    reason=reason,
+                    error=failures[-1] if failures else letter.error,
+                    attempts=letter.attempts + attempts,
+                    failures=all_failures,
+                    reprocessings=letter.reprocessings + 1,
+                )
+            )
+
+    def resolved(self, letter: DeadLetter) -> None:
+        """A dead letter that was sent again has been handled: it is one no more."""
+        self._claimed.discard(letter.id)
+        self._letters.pop(letter.id, None)
+        self._look_at_level()
+
+    def _keep(self, letter: DeadLetter) -> None:
+        self._letters[letter.id] = letter
         events = self._events
         if events is not None and events.hears(MessageDeadLettered.level):
-            events.publish(MessageDeadLettered(port, letter))
+            events.publish(MessageDeadLettered(letter.port, letter))
         if len(self._letters) > self.max_size:
-            self._letters.popleft()
-            self.evicted += 1
-            if events is not None and self.evicted & (self.evicted - 1) == 0:  # the 1st, 2nd, 4th, 8th, … time
-                events.publish(DeadLettersEvicted(port, self.evicted, self.max_size))
-        return letter
+            oldest = next((one for one in self._letters if one not in self._claimed), None)
+            if oldest is not None:
+                del self._letters[oldest]
+                self.evicted += 1
+                if events is not None and self.evicted & (self.evicted - 1) == 0:  # the 1st, 2nd, 4th, 8th, … time
+                    events.publish(DeadLettersEvicted(letter.port, self.evicted, self.max_size))
+        self._look_at_level()
+
+    def _look_at_level(self) -> None:
+        level = len(self._letters) / self.max_size
+        if self._alerted:
+            self._alerted = level >= RELIEVED
+        elif level >= NEARLY_FULL:
+            self._alerted = True
+            if self._events is not None:
+                self._events.publish(DeadLettersNearlyFull("dead letters", len(self._letters), self.max_size))
+
+    # ------------------------------------------------------------------------------------------------ for people
 
     async def add(self, message: Any, port: str, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Keeps a message that was given up outside the runtime; it is not in the ledger."""
-        self.put(message, port, DeadLetterReason(reason), error)
+        self.put(message, port, DeadLetterReason(reason), () if error is None else (error,))
 
-    async def inspect(self, filter: Filter | None = None) -> list[DeadLetter]:
-        """The dead letters that `filter` picks, all without one; oldest first."""
-        return [letter for letter in self._letters if filter is None or filter(letter)]
+    async def inspect(self, filter: Filter | None = None, *, offset: int = 0, limit: int | None = None) -> list[DeadLetter]:
+        """The dead letters that `filter` picks, all without one; oldest first.
 
-    async def reprocess(self, filter: Filter | None = None, max_messages: int = 100) -> int:
+        Args:
+            filter: says of a dead letter whether it is wanted.
+            offset: how many of those to pass over.
+            limit: how many to return at most; None for all.
+        """
+        check_count("inspect", "offset", offset)
+        picked = [letter for letter in self._letters.values() if filter is None or filter(letter)]
+        return picked[offset:] if limit is None else picked[offset : offset + check_count("inspect", "limit", limit)]
+
+    async def reprocess(
+        self, filter: Filter | None = None, max_messages: int = 100, *, rate: float | None = None, force: bool = False
+    ) -> int:
         """Sends dead letters to their ports again, oldest first; says how many. Each is a new acceptance there.
 
-        What its port does not take at once (it is full, or its actor has ended) stays here.
+        It waits while a port is full, and passes over letters to actors that are stopped. A letter stays here until its
+        message has been handled. When it fails again it is kept, with its attempts raised, and after its third
+        reprocessing it is left alone, unless forced.
+
+        Args:
+            filter: says of a dead letter whether to send it; None for all.
+            max_messages: how many to send at most.
+            rate: how many to send a second; None for as fast as they are accepted.
+            force: also those that were sent again three times already.
 
         Raises:
-            UnknownActor: a picked letter's port does not exist any more; nothing more is sent.
+            UnknownActor: a picked letter's port does not exist (any more); nothing more is sent.
             MessageTypeError: its port does not take it (it was `add`ed by hand, or the port has changed); nothing more is sent.
         """
+        check_count("reprocess", "max_messages", max_messages)
+        check_flag("reprocess", "force", force)
+        if rate is not None:
+            check_seconds("reprocess", "rate", rate, positive=True)
         sent = 0
         for letter in await self.inspect(filter):
             if sent >= max_messages:
                 break
+            if self._letters.get(letter.id) is not letter or letter.id in self._claimed:
+                continue
+            if letter.reprocessings >= MAX_REPROCESSINGS and not force:
+                continue
+            if rate is not None and sent:
+                await trio.sleep(1 / rate)
             mailbox = self._find(letter.port)
             if mailbox is None:
                 raise UnknownActor(f"dead letter {letter.id}: there is no port {letter.port!r} (any more); discard it, or start that actor")
-            if not isinstance(letter.message, mailbox.types):
-                raise mailbox.wrong_type(letter.message)
-            if mailbox.has_room and letter in self._letters:
-                self._letters.remove(letter)
-                mailbox.put(letter.message)
+            if not mailbox.cell.refuses:
+                await self._send_again(letter, mailbox)
                 sent += 1
         return sent
 
+    async def _send_again(self, letter: DeadLetter, mailbox: Mailbox) -> None:
+        envelope = Envelope(mailbox.dispatcher, letter.message, is_ask=False)
+        envelope.letter = letter
+        self._claimed.add(letter.id)
+        try:
+            await mailbox.send_again(envelope)
+        except BaseException:
+            self._claimed.discard(letter.id)  # of another type, or cancelled while it waited for room: never accepted
+            raise
+
     async def discard(self, filter: Filter, reason: str) -> int:
-        """Removes the dead letters that `filter` picks; says how many. `reason` is for the record: it goes into an event."""
-        keep = deque(letter for letter in self._letters if not filter(letter))
-        discarded = len(self._letters) - len(keep)
-        self._letters = keep
-        if discarded and self._events is not None:
-            self._events.publish(DeadLettersDiscarded("root", discarded, reason))
-        return discarded
+        """Removes the dead letters that `filter` picks; says how many. The event of it carries `reason`, for the record."""
+        picked = [letter for letter in self._letters.values() if letter.id not in self._claimed and filter(letter)]
+        for letter in picked:
+            del self._letters[letter.id]
+        if picked and self._events is not None:
+            self._events.publish(DeadLettersDiscarded("dead letters", len(picked), reason))
+        self._look_at_level()
+        return len(picked)
 
     def __len__(self) -> int:
         return len(self._letters)

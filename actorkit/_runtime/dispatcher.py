@@ -89,6 +89,13 @@ class Dispatcher:
         return self._asleep is not None and self.current is None
 
     @property
+    def at(self) -> object:
+        """What it is at: the same as before, if a message has not ended meanwhile; None, if at nothing. For another thread to compare."""
+        cell = self.current
+        port = None if cell is None else cell.port
+        return None if cell is None or port is None else (id(cell), id(cell.message), port.processed)
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no cell is ready and no step is under way, parked ones aside."""
         return self._asleep is not None and not self.ready and not self.waiting

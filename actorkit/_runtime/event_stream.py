@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
@@ -44,6 +45,11 @@ class EventStream:
             listener(event)
         for subscription in self._subscriptions:
             subscription.offer(event)
+
+    def publish_from_thread(self, event: Event, token: trio.lowlevel.TrioToken) -> None:
+        """Delivers `event` from another thread, as soon as trio's comes to it."""
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(self.publish, event)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Calls `listener` with each event from now on; it must be quick and must not raise."""

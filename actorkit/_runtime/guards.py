@@ -115,6 +115,11 @@ class CircuitBreaker:
         self._breaker = Breaker(settings)
 
     @property
+    def settings(self) -> BreakerSettings:
+        """What it was made with."""
+        return self._breaker.settings
+
+    @property
     def state(self) -> CircuitState:
         """What it does with calls. An open one stays so until the first call after its `recovery_timeout`."""
         return self._breaker.state
@@ -285,6 +290,11 @@ class Throttle:
     def __init__(self, rate: float, burst: int = 1, *, floor: float | None = None) -> None:
         self._bucket = TokenBucket(ThrottleSettings(rate=rate, burst=burst, floor=floor))
         self._turn = trio.Lock()  # of whoever waits first: only that one needs to look at the clock
+
+    @property
+    def settings(self) -> ThrottleSettings:
+        """What it was made with."""
+        return self._bucket.settings
 
     @property
     def rate(self) -> float:

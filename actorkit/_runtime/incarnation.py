@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
+from actorkit._runtime.idle import AttentiveQueue, IdleWatch
 from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.states import CLOSED, IDLE
@@ -64,6 +65,7 @@ class Incarnation:
         "run_is_over",
         "run_scope",
         "senders",
+        "silences",
         "started",
         "tasks",
         "timers",
@@ -80,6 +82,7 @@ class Incarnation:
         self.tasks: set[trio.CancelScope] = set()
         self.timers: dict[Timer, None] = {}
         self.watching: list[Cell] = []
+        self.silences: list[IdleWatch] = []
         self.run_is_over = "run" not in self.hooks or cell.drained
         self.run_scope: trio.CancelScope | None = None
         self.constructed = self.started = self.ended = False
@@ -236,6 +239,12 @@ class Incarnation:
         if not self.ended:
             self.cell.exit(ExitReason.NORMAL)
 
+    def watch_silence(self) -> None:
+        """From now on its ports with an `idle_timeout` are watched."""
+        for mailbox in self.cell.mailboxes.values():
+            if mailbox.settings.idle_timeout is not None and isinstance(mailbox.queue, AttentiveQueue):
+                self.silences.append(IdleWatch(mailbox, mailbox.settings.idle_timeout, mailbox.queue))
+
     # ------------------------------------------------------------------------------------------------ the end of its streams
 
     def check_ending(self) -> None:
@@ -248,7 +257,7 @@ class Incarnation:
     def check_drained(self) -> None:
         """Once nothing is queued, in hand or under way any more, runs `on_drained`; then its own wires close."""
         cell = self.cell
-        if not cell.ending or cell.state != IDLE or cell.arrivals or cell.port is not None:
+        if not cell.ending or cell.state != IDLE or cell.has_mail:
             return
         if self.tasks or any(timer.period is None for timer in self.timers):
             return
@@ -321,6 +330,8 @@ class Incarnation:
         self.cancel_tasks()  # that on_stop may have begun
         for timer in list(self.timers):
             timer.cancel()
+        for silence in self.silences:
+            silence.cancel()
         for sender in self.senders.values():
             sender.close()
         for target in self.watching:

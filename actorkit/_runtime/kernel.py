@@ -13,11 +13,14 @@ from trio.lowlevel import enable_ki_protection
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
+from actorkit._runtime.watchdog import Watchdog
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.dead_letters import DeadLetterQueue
@@ -33,8 +36,10 @@ ERRORS_KEPT = 1_000
 class Kernel:
     """The services of one system, the register of its actors, and the count of what is under way."""
 
-    def __init__(self, system: System, dead_letters: DeadLetterQueue, seed: int | None) -> None:
+    def __init__(self, system: System, dead_letters: DeadLetterQueue, seed: int | None, spill_to: str | Path | None) -> None:
         self.system = system
+        self.spill_folder = SpillFolder(spill_to)
+        self._watchdog = Watchdog(self)
         self.rng = Random(seed)
         self.events = EventStream()
         self.timers = Timers(self.look)
@@ -64,6 +69,16 @@ class Kernel:
         self.token = trio.lowlevel.current_trio_token()
         self.dispatcher.start(nursery)
         self.launch(self.timers.run)
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        """Lets go of what is not trio's."""
+        self._watchdog.stop()
+        self.spill_folder.close()
+
+    def now(self) -> float:
+        """The present time, in seconds."""
+        return trio.current_time()
 
     def launch(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Runs a task of the runtime's own, as long as the system lasts. What it raises ends the system, and comes out of that."""

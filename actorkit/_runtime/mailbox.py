@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.holds import hold, let_go
+from actorkit._runtime.idle import AttentiveQueue
 from actorkit._runtime.ledger import EMPTY, PortCounts
+from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
+from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
 from actorkit.errors import MailboxFull, MessageTypeError
 from actorkit.policy.recovery import DeadLetterReason
@@ -38,8 +42,9 @@ class Mailbox:
     """
 
     __slots__ = (
-        "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "handler", "held", "is_async",
-        "limit", "name", "open_wires", "path", "processed", "queue", "room", "skipped", "skipped_by", "types", "wired",
+        "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
+        "is_async", "limit", "name", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings", "skipped",
+        "skipped_by", "types", "wired",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
@@ -49,17 +54,23 @@ class Mailbox:
         self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.is_async = port.is_async
-        self.capacity = port.capacity
-        self.limit = 0 if cell.refuses else port.capacity
-        self.queue: deque[Any] = deque()
+        self.settings = port.settings
+        self.capacity = port.settings.capacity
+        self.limit = 0
+        self.queue: deque[Any] = deque() if self.settings.idle_timeout is None else AttentiveQueue()
         self.room: deque[Waiter] = deque()
         self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
+        self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
         self.handler: Any = None
         self.wired = False
         self.open_wires = 0
         self.accepted = self.processed = self.skipped = self.dead_lettered = self.dropped = 0
         self.skipped_by: Counter[str] | None = None
+        self.dropped_by: Counter[str] | None = None
         self.dead_lettered_by: Counter[str] | None = None
+        self.overflow = overflow_of(self)
+        self.accepted = self.overflow.spilled  # what an earlier process left behind
+        self.make_room()
 
     # Messages enter here. Each of these leaves the books balanced; Ctrl-C cannot come in between.
 
@@ -74,7 +85,7 @@ class Mailbox:
         dispatcher.budget -= 1
         queue = self.queue
         if len(queue) >= self.limit:
-            return self._send_when_room(message)
+            return self._send_when_full(message)
         queue.append(message)
         self.accepted += 1
         cell = self.cell
@@ -84,17 +95,18 @@ class Mailbox:
         return DONE
 
     @enable_ki_protection
+    def send_again(self, envelope: Envelope) -> Awaitable[None]:
+        """As `send`, for a message that carries its history."""
+        if not isinstance(envelope.message, self.types):
+            raise self.wrong_type(envelope.message)
+        return self._send_when_full(envelope)
+
+    @enable_ki_protection
     def send_nowait(self, message: Any) -> None:
         """Puts `message` in, or raises `MailboxFull`."""
         if not isinstance(message, self.types):
             raise self.wrong_type(message)
-        if self.has_room:
-            self.put(message)
-        elif self.cell.refuses:
-            self._dead_letter_arrival(message)
-        elif acting.get() is self.cell:
-            self.put(message)
-        else:
+        if not self._offer(message):
             raise MailboxFull(
                 f"{self.path} is full ({self.capacity} queued): {shown(message)} was not accepted; await send() to wait for room"
             )
@@ -102,31 +114,24 @@ class Mailbox:
     @enable_ki_protection
     def emit(self, message: Any, emitter: Cell) -> None:
         """Puts `message` in, above capacity if need be; then `emitter` takes no message until there is room again."""
-        if self.has_room:
+        if not self._offer(message):
             self.put(message)
-        elif self.cell.refuses:
-            self._dead_letter_arrival(message)
-        else:
-            self.put(message)
-            if emitter is not self.cell and emitter not in self.held:
+            if emitter not in self.held:
                 self.held.append(emitter)
                 self.limit = 0
-                emitter.hold(self)
+                hold(emitter, self)
 
     @enable_ki_protection
     def ask(self, envelope: Envelope) -> None:
         """Puts a request in; when the port is full it waits for room, within its deadline."""
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
-        if self.has_room:
-            if self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep:
-                self._queue(envelope)
-                self.dispatcher.run_here(self.cell)
-            else:
-                self.put(envelope)
-        elif self.cell.refuses:
-            self._dead_letter_arrival(envelope)
-        else:
+        if self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
+            self.accepted += 1
+            self.queue.append(envelope)
+            self.cell.arrivals.append(self)
+            self.dispatcher.run_here(self.cell)
+        elif not self._offer(envelope):
             envelope.item = envelope
             self._wait_for_room(envelope)
 
@@ -134,9 +139,16 @@ class Mailbox:
     def admit(self, message: Any) -> None:
         """Puts in what is always admitted: timers, notices, results, what an actor sends to itself."""
         if self.cell.refuses:
-            self._dead_letter_arrival(message)
+            self.dead_letter_arrival(message, DeadLetterReason.RECEIVER_STOPPED)
         else:
-            self.put(message)
+            self.put(self.overflow.keep(self, message))
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether a message can be dealt with now: there is room, or no need to wait for any."""
+        if self.has_room or self.cell.refuses or acting.get() is self.cell:
+            return True
+        return self.overflow.takes_at_once(self)
 
     @property
     def has_room(self) -> bool:
@@ -145,53 +157,92 @@ class Mailbox:
 
     def put(self, item: Any) -> None:
         """Queues a message, whatever the capacity, and counts it."""
-        self._queue(item)
+        self.accepted += 1
+        self.queue_up(item)
+
+    def queue_up(self, item: Any) -> None:
+        """Queues a message that is counted already."""
+        self.queue.append(item)
+        self.cell.arrivals.append(self)
         if self.cell.state == IDLE:
             self.dispatcher.make_ready(self.cell)
 
-    def _queue(self, item: Any) -> None:
-        self.queue.append(item)
-        self.accepted += 1
-        self.cell.arrivals.append(self)
+    def _offer(self, item: Any) -> bool:
+        """Deals with a message if that needs no waiting; says whether it did."""
+        if len(self.queue) < self.limit:
+            self.put(item)
+        elif self.cell.refuses:
+            self.dead_letter_arrival(item, DeadLetterReason.RECEIVER_STOPPED)
+        elif acting.get() is self.cell:
+            self.admit(item)
+        else:
+            return self.overflow.take(self, item)
+        return True
 
     async def _send_after_a_breath(self, message: Any) -> None:
         # Not the other way round: a sender that is cancelled at the breath may rely on it that its message was not accepted.
         await self.dispatcher.breathe()
         await self.send(message)
 
-    def _send_when_room(self, message: Any) -> Awaitable[None]:
-        if self.cell.refuses:
-            self._dead_letter_arrival(message)
-            return DONE
-        if acting.get() is self.cell:
-            self.put(message)
+    def _send_when_full(self, message: Any) -> Awaitable[None]:
+        if self._offer(message):
             return DONE
         waiter = Waiter(self.dispatcher, message)
         self._wait_for_room(waiter)
         return waiter
 
+    # Waiting for room
+
     def _wait_for_room(self, waiter: Waiter) -> None:
         waiter.mailbox = self
         self.room.append(waiter)
         self.limit = 0  # newcomers queue behind
+        self.overflow.waits(self, waiter)
+
+    def _admit_waiting(self, waiter: Waiter) -> Any:
+        self.overflow.waits_no_more(self, waiter)
+        return waiter.admitted()
 
     def leave_room(self, waiter: Waiter) -> None:
         """A sender that waited has gone; its message was never accepted."""
-        waiter.mailbox = waiter.item = None
         self.room.remove(waiter)
+        self.overflow.waits_no_more(self, waiter)
+        waiter.mailbox = waiter.item = None
+        self.make_room()
+
+    def give_up_waiting(self, waiter: Waiter) -> None:
+        """A sender has waited long enough: its message becomes a dead letter, and it goes on."""
+        self.room.remove(waiter)
+        self.dead_letter_arrival(self._admit_waiting(waiter), DeadLetterReason.OVERFLOW_TIMEOUT)
         self.make_room()
 
     def make_room(self) -> None:
-        """Moves messages of waiting senders in, oldest first, as far as there is room, and lets held emitters go."""
+        """Moves messages in, those on disk first, then those of waiting senders, as far as there is room; lets held emitters go."""
+        self.overflow.refill(self)
         while self.room and len(self.queue) < self.capacity:
             waiter = self.room.popleft()
-            self.put(waiter.admitted())
+            self.put(self._admit_waiting(waiter))
         if self.held and (len(self.queue) <= self.capacity or self.cell.refuses):
             held, self.held = self.held, []
             for emitter in held:
-                emitter.let_go(self)
-        if not (self.room or self.held or self.cell.refuses):
-            self.limit = self.capacity
+                let_go(emitter, self)
+        if not (self.room or self.held or self.overflow.spilled or self.cell.refuses):
+            self.limit = self.overflow.limit(self)
+
+    # Messages that wait to be tried again, while others pass them (ordered=False). They count as in flight.
+
+    def park(self, envelope: Envelope, seconds: float) -> None:
+        """The message in hand is to be tried again in so many seconds."""
+        kernel = self.cell.kernel
+        self.parked[envelope] = alarm = Alarm(kernel.now() + seconds, lambda: self.unpark(envelope))
+        kernel.timers.add(alarm)
+
+    def unpark(self, envelope: Envelope) -> None:
+        """Its time has come: it is the next."""
+        self.cell.kernel.timers.remove(self.parked.pop(envelope))
+        self.put_back(envelope)
+        if self.cell.state == IDLE:
+            self.dispatcher.make_ready(self.cell)
 
     # Messages leave here, or by `processed += 1` in the cell.
 
@@ -214,24 +265,41 @@ class Mailbox:
             self.dead_lettered_by = Counter()
         self.dead_lettered_by[reason] += 1
 
+    def drop(self, reason: str) -> None:
+        """Counts a message as dropped."""
+        self.dropped += 1
+        if self.dropped_by is None:
+            self.dropped_by = Counter()
+        self.dropped_by[reason] += 1
+
+    def take_out(self, place: int) -> Any:
+        """Takes the message at this place out of the queue; what becomes of it is for the caller to count."""
+        item = self.queue[place]
+        del self.queue[place]
+        arrivals = self.cell.arrivals
+        del arrivals[[n for n, mailbox in enumerate(arrivals) if mailbox is self][place] if place else arrivals.index(self)]
+        return item
+
     def refuse(self) -> None:
         """The actor has been stopped: what arrives from now on, or waits for room, becomes a dead letter."""
         self.limit = 0
         room, self.room = self.room, deque()
         for waiter in room:
-            self._dead_letter_arrival(waiter.admitted())
+            self.dead_letter_arrival(self._admit_waiting(waiter), DeadLetterReason.RECEIVER_STOPPED)
         self.make_room()
 
     def dead_letter_all(self, reason: DeadLetterReason) -> None:
-        """The actor is gone for good: its queue becomes dead letters."""
+        """The actor is gone for good: what waits becomes dead letters."""
         queue, self.queue = self.queue, deque()
         for item in queue:
             self.cell.recovery.dead_letter(self, item, reason)
+        self.overflow.close(self, reason)
         self.make_room()
 
-    def _dead_letter_arrival(self, item: Any) -> None:
+    def dead_letter_arrival(self, item: Any, reason: DeadLetterReason) -> None:
+        """A message is given up on arrival: it was accepted, and never queued."""
         self.accepted += 1
-        self.cell.recovery.dead_letter(self, item, DeadLetterReason.RECEIVER_STOPPED)
+        self.cell.recovery.dead_letter(self, item, reason)
         self.cell.kernel.note_arrival(self.cell)
 
     # What is known about it
@@ -244,8 +312,10 @@ class Mailbox:
             skipped=self.skipped,
             dead_lettered=self.dead_lettered,
             dropped=self.dropped,
+            spilled=self.overflow.spilled,
             queued=len(self.queue),
-            in_flight=1 if self.cell.port is self else 0,
+            in_flight=(self.cell.port is self) + len(self.parked),
+            dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
             skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),
             dead_lettered_by=EMPTY if self.dead_lettered_by is None else dict(self.dead_lettered_by),
         )

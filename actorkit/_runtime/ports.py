@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+import trio
 from attrs import frozen
 from trio.lowlevel import disable_ki_protection
 
 from actorkit._runtime.annotations import message_types, runtime_types
+from actorkit._runtime.guards import CircuitBreaker, Throttle
 from actorkit._runtime.mailbox import type_names
-from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
-from actorkit.policy.checks import check_count, complaint
+from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecError, SpecTypeError, WiringError
+from actorkit.policy.checks import check_choice, check_count, check_flag, check_seconds, check_type, complaint
+from actorkit.policy.overflow import OverflowStrategy
 
 if TYPE_CHECKING:
     from actorkit._runtime.actor import Actor
@@ -32,6 +36,47 @@ DEFAULT_CAPACITY = 1024
 _NOT_AN_OUT_PORT = "{} >> {}: the left end of a wire is an out-port of an actor class, or of a child: child[Class.out_x]"
 
 
+@frozen(kw_only=True)
+class PortSettings:
+    """The options of an in-port: see `in_port`."""
+
+    capacity: int = DEFAULT_CAPACITY
+    overflow: OverflowStrategy = OverflowStrategy.BLOCK
+    block_timeout: float | None = None
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    ordered: bool = True
+    breaker: CircuitBreaker | None = None
+    throttle: Throttle | None = None
+    thread: bool = False
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether the port does something before its first message comes."""
+        return self.idle_timeout is not None or self.overflow is OverflowStrategy.SPILL_TO_DISK
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether its messages have to pass something."""
+        return self.breaker is not None or self.throttle is not None
+
+    def __attrs_post_init__(self) -> None:
+        check_count("in_port", "capacity", self.capacity, 1)
+        check_choice("in_port", "overflow", self.overflow, OverflowStrategy)
+        for name in ("block_timeout", "timeout", "idle_timeout"):
+            if getattr(self, name) is not None:
+                check_seconds("in_port", name, getattr(self, name), positive=True)
+        if self.block_timeout is not None and self.overflow is not OverflowStrategy.BLOCK:
+            expected = f"no time for a port that never waits; this one is {self.overflow.name}"
+            raise SpecError(complaint("in_port", "block_timeout", self.block_timeout, expected))
+        check_flag("in_port", "ordered", self.ordered)
+        check_flag("in_port", "thread", self.thread)
+        if self.breaker is not None:
+            check_type("in_port", "breaker", self.breaker, CircuitBreaker, "a CircuitBreaker(…)")
+        if self.throttle is not None:
+            check_type("in_port", "throttle", self.throttle, Throttle, "a Throttle(rate=…)")
+
+
 class InPort(Generic[O_contra, M_contra, R_co]):
     """A typed mailbox port: whose, of what messages, answering what. Made by `@in_port`.
 
@@ -41,18 +86,18 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         name: the method's name.
         owner: the actor class.
         types: the class, or classes, of the messages that it takes.
-        capacity: how many messages may wait before senders do.
-        is_async: whether its handler is `async def`.
+        settings: its options.
+        is_async: whether its handler is `async def`, or runs in a thread.
         spec: the child that it belongs to, in a wire to one of several actors of a class: `printer[Printer.in_line]`.
     """
 
-    def __init__(self, function: Callable[..., Any], capacity: int) -> None:
+    def __init__(self, function: Callable[..., Any], settings: PortSettings) -> None:
         self.function = function
-        self.capacity = capacity
+        self.settings = settings
         self.name = getattr(function, "__name__", "in_port")
         self.owner: type = object
         self.types: type | tuple[type, ...] = ()  # not known before the class is
-        self.is_async = is_async(function)
+        self.is_async = settings.thread or is_async(function)
         self.spec: ChildSpec[Any] | None = None
         self.__doc__ = getattr(function, "__doc__", None)
 
@@ -69,7 +114,7 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         Raises:
             PortDefinitionError: it is not a handler, or its annotation is missing or unusable.
         """
-        port: InPort[Any, Any, Any] = InPort(self.function, self.capacity)
+        port: InPort[Any, Any, Any] = InPort(self.function, self.settings)
         port.owner, port.name, port.types = owner, name, self.types
         if not port.types:
             port.define()
@@ -85,9 +130,22 @@ class InPort(Generic[O_contra, M_contra, R_co]):
             )
         if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
             raise PortDefinitionError(f"{where}: a handler returns its answer, it doesn't yield; use `return`")
+        if self.settings.thread and is_async(function):
+            raise PortDefinitionError(f"{where}: thread=True is for a plain handler; write it as `def`, or leave thread out")
+        if self.settings.timeout is not None and not is_async(function):
+            raise PortDefinitionError(f"{where}: timeout is for an async handler, which can be cut short; write it as `async def`")
         self.types = message_types(function, self.owner, self.name)
         if inspect.isfunction(function):
             disable_ki_protection(function)  # the code around it runs under protection: see dispatcher.py
+
+    def bound_to(self, actor: Actor) -> Callable[[Any], Any]:
+        """The handler of this very actor, as the runtime calls it."""
+        handler: Callable[[Any], Any] = self.function.__get__(actor, type(actor))
+        if self.settings.thread:
+            return partial(_in_thread, handler)
+        if self.settings.timeout is not None:
+            return partial(_within, self.settings.timeout, handler)
+        return handler
 
     def of(self, spec: ChildSpec[Any]) -> InPort[Any, Any, Any]:
         """The port of one child."""
@@ -118,15 +176,15 @@ def is_async(function: Callable[..., Any]) -> bool:
 class _PortDecorator:
     """What `in_port(…)` with options returns."""
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, settings: PortSettings) -> None:
+        self._settings = settings
 
     @overload
     def __call__(self, handler: Callable[[O, M], Awaitable[R]], /) -> InPort[O, M, R]: ...
     @overload
     def __call__(self, handler: Callable[[O, M], R], /) -> InPort[O, M, R]: ...
     def __call__(self, handler: Callable[..., Any], /) -> Any:
-        port: InPort[Any, Any, Any] = InPort(handler, self._capacity)
+        port: InPort[Any, Any, Any] = InPort(handler, self._settings)
         return port
 
 
@@ -135,23 +193,43 @@ def in_port(handler: Callable[[O, M], Awaitable[R]], /) -> InPort[O, M, R]: ...
 @overload
 def in_port(handler: Callable[[O, M], R], /) -> InPort[O, M, R]: ...
 @overload
-def in_port(*, capacity: int = DEFAULT_CAPACITY) -> _PortDecorator: ...
-def in_port(handler: Any = None, /, *, capacity: int = DEFAULT_CAPACITY) -> Any:
+def in_port(
+    *,
+    capacity: int = ...,
+    overflow: OverflowStrategy = ...,
+    block_timeout: float | None = ...,
+    timeout: float | None = ...,
+    idle_timeout: float | None = ...,
+    ordered: bool = ...,
+    breaker: CircuitBreaker | None = ...,
+    throttle: Throttle | None = ...,
+    thread: bool = ...,
+) -> _PortDecorator: ...
+def in_port(handler: Any = None, /, **options: Any) -> Any:
     """Makes a method a typed mailbox port: its parameter's annotation is the type of message, what it returns is the answer.
 
-    The method may be `async def` or plain `def`. An actor handles one message at a time.
+    The method may be `async def` or plain `def`. An actor handles one message at a time. Times are in seconds.
 
     Args:
-        capacity: how many messages may wait; then `send` waits too.
+        capacity: how many messages may wait; 1,024 by default.
+        overflow: what happens to a message that finds no room; by default its sender waits.
+        block_timeout: how long a sender waits at most, before its message becomes a dead letter. The clock stands still
+            while the actor is restarting, throttled, or held by a breaker. By default it waits as long as it takes.
+        timeout: how long one handling of one message may take. A handler that takes longer is cancelled and fails
+            with `trio.TooSlowError`. For async handlers only: Python can end neither a plain function nor a thread.
+        idle_timeout: a port that hears nothing for so long fails, as TIMEOUT, without a message.
+        ordered: False lets other messages pass one that waits to be tried again.
+        breaker: a breaker of this actor's own, made like this one: while it is open, messages wait.
+        throttle: a throttle of this actor's own, made like this one: messages are handled at its pace.
+        thread: runs a plain handler in a worker thread. It must not touch the actor's ports or the runtime.
 
     Raises:
-        ValueError: `capacity` is below 1 (a wrong type: TypeError).
+        ValueError: an option is out of range (of a wrong type: TypeError).
         PortDefinitionError: it is given what is no method.
     """
-    check_count("in_port", "capacity", capacity, 1)
     if handler is not None and not (callable(handler) or hasattr(handler, "__get__")):
         raise PortDefinitionError(f"in_port({handler!r}) is given no method; options have names: @in_port(capacity=…)")
-    decorator = _PortDecorator(capacity)
+    decorator = _PortDecorator(PortSettings(**options))
     return decorator if handler is None else decorator(handler)
 
 
@@ -274,3 +352,13 @@ def fits(sent: type | tuple[type, ...], taken: type | tuple[type, ...]) -> bool:
 def _end_text(owner: type, name: str, types: type | tuple[type, ...], spec: ChildSpec[Any] | None) -> str:
     whose = f"{owner.__qualname__}.{name}({type_names(types)})"
     return whose if spec is None else f"{spec.name}[{whose}]"
+
+
+async def _within(seconds: float, handler: Callable[[Any], Awaitable[Any]], message: Any) -> Any:
+    with trio.move_on_after(seconds):
+        return await handler(message)
+    raise trio.TooSlowError(f"handling took longer than {seconds:g} s, the port's timeout")
+
+
+async def _in_thread(handler: Callable[[Any], Any], message: Any) -> Any:
+    return await trio.to_thread.run_sync(handler, message)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from actorkit._runtime.dead_letters import FAILURES_KEPT
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
 from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped, PolicyFailed
 from actorkit.messages import ExitReason
-from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy
+from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
+from actorkit.policy.retry_budget import RetryBudget
+from actorkit.policy.rules import RecoveryAction
 from actorkit.policy.taxonomy import Classification, ErrorContext, fingerprint
 
 if TYPE_CHECKING:
@@ -40,13 +43,15 @@ class Recovery:
     The failing message stays in hand, in flight, until its fate is decided here or by the supervisor.
     """
 
-    __slots__ = ("_alarm", "_cell", "_errors", "_history", "_occurrences", "_poisons", "policy")
+    __slots__ = ("_alarm", "_budget", "_cell", "_counted", "_errors", "_history", "_is_held", "_occurrences", "_poisons", "policy")
 
     def __init__(self, cell: Cell, policy: RecoveryPolicy) -> None:
         self._cell = cell
         self.policy = policy
         self._alarm: Alarm | None = None
-        self._errors = 0
+        self._is_held = False  # whether it was closed by `hold_until`
+        self._errors = self._counted = 0
+        self._budget: RetryBudget | None = None
         self._history: deque[ErrorContext] | None = None
         self._occurrences: dict[str, tuple[int, float]] | None = None  # fingerprint → how often, first when
         self._poisons: dict[str, None] | None = None
@@ -67,8 +72,11 @@ class Recovery:
         context = self._describe(error, port, envelope)
         action, history = self._decide(context)
         envelope.attempts += 1
+        envelope.failures = (*envelope.failures[-FAILURES_KEPT + 1 :], context)
+        if cell.gates is not None:
+            cell.gates.heard_failure(context)
         if action in RETRIES:
-            self._retry(context, action, history)
+            self._retry(port, envelope, context, action, history)
             return
         self._report(context, action)
         if action is RecoveryAction.QUARANTINE_MESSAGE:
@@ -81,26 +89,62 @@ class Recovery:
             charged, envelope.restarted = not envelope.restarted, True  # restarts while one message is being tried count once
             cell.exit(ExitReason.FAILED, error=context, charged=charged)
 
-    def _retry(self, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
-        kernel = self._cell.kernel
-        delay = self._delay(context, history)
+    def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
+        """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
+        cell, kernel = self._cell, self._cell.kernel
+        if action is RecoveryAction.THROTTLE:
+            cell.slow_down(self._delivered())
+        delay = max(self._delay(context, history), self._wait_for_budget())
         kernel.retries += 1
         self._report(context, action, delay)
-        if self._cell.closing:
-            return  # it is being stopped: the message stays in hand for whoever comes next
-        self._cell.close()
-        self._alarm = Alarm(trio.current_time() + delay, self._try_again)
-        kernel.timers.add(self._alarm)
+        if not port.settings.ordered:
+            cell.port = None
+            port.park(envelope, delay)
+        elif not cell.closing:  # else it is being stopped: the message stays in hand for whoever comes next
+            self.hold_until(kernel.now() + delay)
 
-    def _try_again(self) -> None:
-        self._alarm = None
-        self._cell.open()
+    def _wait_for_budget(self) -> float:
+        """Seconds by which a retry is put off, because too much of what the actor does is retries already."""
+        if self._budget is None:
+            self._budget = RetryBudget()
+        now, delivered = self._cell.kernel.now(), self._delivered()
+        self._budget.count_first_try(now, delivered - self._counted)
+        self._counted = delivered
+        return self._budget.reserve(now) - now
+
+    def hold_until(self, time: float | None) -> None:
+        """The actor takes no message before this time; None: until somebody says `go_on`."""
+        self._cell.close()
+        self._is_held = True
+        if time is not None:
+            self._alarm = Alarm(time, self.go_on)
+            self._cell.kernel.timers.add(self._alarm)
+
+    def go_on(self) -> None:
+        """Whatever it waits for, it waits no more; does nothing if it does not wait."""
+        is_held = self._is_held
+        self.cancel_retry()
+        if is_held:
+            self._cell.open()
 
     def cancel_retry(self) -> None:
         """The retry in hand, if any, is off: the actor is being stopped, or restarted."""
+        self._is_held = False
         if self._alarm is not None:
             self._cell.kernel.timers.remove(self._alarm)
             self._alarm = None
+
+    def handled_after_all(self, envelope: Envelope) -> None:
+        """A message that had failed before was handled: its failures call for no restart, and it is no dead letter any more."""
+        if envelope.letter is not None:
+            self._cell.kernel.dead_letters.resolved(envelope.letter)
+        for context in self._history or ():
+            if context.message_id == envelope.message_id and isinstance(context.metadata, dict):
+                context.metadata["recovered"] = True
+
+    def _delivered(self) -> int:
+        """How many messages were given to the actor so far, repetitions included."""
+        return self._errors + sum(mailbox.processed for mailbox in self._cell.mailboxes.values())
 
     def _quarantine(self, port: Mailbox, envelope: Envelope, context: ErrorContext, history: list[ErrorContext]) -> None:
         reason = self._ask(lambda policy: policy.reason(context, history), DeadLetterReason)
@@ -122,22 +166,36 @@ class Recovery:
         if events.hears(MessageSkipped.level):
             events.publish(MessageSkipped(port.path, "log_continue"))
         envelope.fail(f"{port.path} could not answer, its handler failed: {context.summary}", context)
+        if envelope.letter is not None:
+            self._cell.kernel.dead_letters.resolved(envelope.letter)
 
     def dead_letter(self, port: Mailbox, item: Any, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Gives a message up: counts it, keeps it as a dead letter, tells its asker. The one way out for a message not handled."""
         port.count_dead_letter(reason)
         envelope = item if type(item) is Envelope else None
-        message, attempts = (item, 0) if envelope is None else (envelope.message, envelope.attempts)
-        self._cell.kernel.dead_letters.put(message, port.path, reason, error, attempts)
+        letters = self._cell.kernel.dead_letters
+        if envelope is None:
+            letters.put(item, port.path, reason)
+        elif envelope.letter is not None:
+            letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
+        else:
+            letters.put(envelope.message, port.path, reason, envelope.failures, envelope.attempts)
         if envelope is not None:
             why = "the actor has ended" if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
 
     # Failures without a message
 
+    def port_is_silent(self, port: Mailbox, seconds: float) -> bool:
+        """A port has heard nothing for too long. Says whether the actor just goes on."""
+        error = trio.TooSlowError(f"{port.path} has heard nothing for {seconds:g} s, its idle_timeout")
+        return self._life_failed(self._describe(error, port, None, "idle_timeout"))
+
     def life_failed(self, where: str, error: Exception) -> bool:
         """`run`, a hook or a background task has raised. Says whether the actor just goes on."""
-        context = self._describe(error, None, None, where)
+        return self._life_failed(self._describe(error, None, None, where))
+
+    def _life_failed(self, context: ErrorContext) -> bool:
         action, history = self._decide(context)
         self._report(context, action)
         if action is RecoveryAction.LOG_AND_CONTINUE:
@@ -168,7 +226,11 @@ class Recovery:
         if len(self._occurrences) > HISTORY:
             del self._occurrences[next(iter(self._occurrences))]
         self._errors += 1
-        metadata: dict[str, Any] = {"where": where} if where else {}
+        metadata: dict[str, Any] = {"incarnation": self._cell.number, "delivered": self._delivered()}
+        if where:
+            metadata["where"] = where
+        if port is not None and self._cell.gates is not None and self._cell.gates.breaker(port.name) is not None:
+            metadata["guarded"] = True
         if self._poisons is not None and code in self._poisons:
             metadata["known_poison"] = True
         return ErrorContext(

@@ -11,7 +11,7 @@ import trio
 from actorkit._runtime.ports import InPort
 from actorkit._runtime.states import CLOSED
 from actorkit._runtime.waits import Envelope, handling
-from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError
+from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError, UnknownActor
 from actorkit.policy.checks import check_seconds
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.ports import InPort
+    from actorkit.policy.breaker import Breaker, CircuitState
 
 A_co = TypeVar("A_co", bound="Actor", covariant=True)
 M = TypeVar("M")
@@ -163,6 +164,19 @@ class PortRef(Generic[M_contra, R_co]):
         except trio.RunFinishedError:
             raise ActorkitError(f"{self.path}: the run that this port belongs to has ended; the message was not accepted") from None
 
+    @property
+    def breaker(self) -> PortBreaker:
+        """The breaker that guards the port: its state, and how to open and close it by hand.
+
+        Raises:
+            UnknownActor: the port has none.
+        """
+        gates = self._mailbox.cell.gates
+        breaker = None if gates is None else gates.breaker(self._mailbox.name)
+        if breaker is None:
+            raise UnknownActor(f"{self.path} has no breaker; declare one: @in_port(breaker=CircuitBreaker(…))")
+        return PortBreaker(breaker, self._mailbox.cell)
+
     def __eq__(self, other: object) -> bool:
         return self._mailbox is other._mailbox if isinstance(other, PortRef) else NotImplemented
 
@@ -171,6 +185,30 @@ class PortRef(Generic[M_contra, R_co]):
 
     def __repr__(self) -> str:
         return f"<PortRef {self.path}>"
+
+
+class PortBreaker:
+    """The breaker of one port of one actor, for a person to look at and to work."""
+
+    __slots__ = ("_breaker", "_cell")
+
+    def __init__(self, breaker: Breaker, cell: Cell) -> None:
+        self._breaker = breaker
+        self._cell = cell
+
+    @property
+    def state(self) -> CircuitState:
+        """What it does with messages."""
+        return self._breaker.state
+
+    def isolate(self) -> None:
+        """Holds all messages until `reset`."""
+        self._breaker.isolate()
+
+    def reset(self) -> None:
+        """Closes it: what waits is handled."""
+        self._breaker.reset()
+        self._cell.recovery.go_on()
 
 
 def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +19,7 @@ from actorkit.events import ShutdownRequested
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -75,6 +77,7 @@ def run(
     *,
     dead_letters: DeadLetterQueue | None = None,
     seed: int | None = None,
+    spill_to: str | Path | None = None,
     keep: bool = False,
     handle_signals: bool = True,
 ) -> RunReport:
@@ -88,6 +91,7 @@ def run(
         tree: a supervisor (a single child gets one of its own).
         dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
         seed: for all of the system's chance (jitter), so that a run can be repeated.
+        spill_to: the folder for SPILL_TO_DISK ports: see `open_system`.
         keep: whether to go on until a signal comes, or the tree ends itself.
         handle_signals: whether SIGINT and SIGTERM end the run: the first in order, the second at once. (In the main thread.)
 
@@ -100,7 +104,8 @@ def run(
         raise ActorkitError(
             "run() starts trio by itself and can't be called inside a trio program; there, use: async with open_system(tree)"
         )
-    return trio.run(_run, tree, DeadLetterQueue() if dead_letters is None else dead_letters, seed, keep, handle_signals)
+    letters = DeadLetterQueue() if dead_letters is None else dead_letters
+    return trio.run(partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, spill_to=spill_to))
 
 
 class _Course:
@@ -123,7 +128,7 @@ class _Course:
                     await system.wait_top_ended()
                 await system.wait()
                 await system.finish_streams()
-            left = system.ledger().queued + system.ledger().in_flight
+            left = system.ledger().queued + system.ledger().spilled + system.ledger().in_flight
             if left and self._signal is None:
                 self.outcome = f"completed, but {left:,} messages could not be handled any more"
 
@@ -168,8 +173,10 @@ class _Course:
         )
 
 
-async def _run(tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, keep: bool, handle_signals: bool) -> RunReport:
-    course = _Course(System(tree, dead_letters, seed))
+async def _run(
+    tree: Tree, letters: DeadLetterQueue, seed: int | None, keep: bool, *, handle_signals: bool, spill_to: str | Path | None = None
+) -> RunReport:
+    course = _Course(System(tree, letters, seed, spill_to))
     signals = handle_signals and threading.current_thread() is threading.main_thread()
     try:
         with course.signals() if signals else nullcontext():

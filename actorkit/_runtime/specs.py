@@ -14,7 +14,7 @@ from actorkit._runtime.ports import InPort, OutEnd, Wire
 from actorkit.errors import SpecError, SpecTypeError, WiringError
 from actorkit.policy.checks import check_choice, check_count, check_seconds, check_shutdown, check_significant
 from actorkit.policy.recovery import RecoveryPolicy
-from actorkit.policy.restart import AutoShutdown, Restart, Shutdown, Strategy
+from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry
 
 A = TypeVar("A", bound=Actor)
@@ -38,6 +38,7 @@ class Spec:
     max_restarts: int | None = None
     within: float | None = None
     backoff: Backoff | None = None
+    on_exhausted: OnExhausted | None = None  # None: as its supervisor says
 
     @property
     def title(self) -> str:
@@ -65,6 +66,8 @@ class Spec:
             raise SpecTypeError(f"{self.title}: significant = {self.significant!r}: expected True or False")
         if self.recovery is not None and not isinstance(self.recovery, RecoveryPolicy):
             raise SpecTypeError(f"{self.title}: recovery = {self.recovery!r}: expected a RecoveryPolicy")
+        if self.on_exhausted is not None:
+            check_choice(self.title, "on_exhausted", self.on_exhausted, OnExhausted)
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise SpecTypeError(f"{self.title}: backoff = {self.backoff!r}: expected ExponentialBackoffRetry(…) or LinearBackoffRetry(…)")
 
@@ -101,6 +104,7 @@ class ChildSpec(Spec, Generic[A_co]):
             max_restarts: int = ...,
             within: float = ...,
             backoff: Backoff | None = ...,
+            on_exhausted: OnExhausted | None = ...,
             start_timeout: float = ...,
         ) -> Self:
             """The same child with other options, as a new spec.
@@ -114,6 +118,7 @@ class ChildSpec(Spec, Generic[A_co]):
                 max_restarts: with `within`, a restart budget of its own, apart from its supervisor's.
                 within: seconds.
                 backoff: how long to wait before restarts; by default not at all.
+                on_exhausted: what happens when its restarts are used up; by default what its supervisor says.
                 start_timeout: seconds that `on_start` may take; 30.0 by default.
 
             Raises:
@@ -148,6 +153,7 @@ class SupervisorSpec(Spec):
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER
     dynamic: bool = False
     max_children: int | None = None
+    when_exhausted: OnExhausted = OnExhausted.ESCALATE  # a child's restarts; `on_exhausted` is about its own
 
     @property
     def title(self) -> str:
@@ -158,6 +164,7 @@ class SupervisorSpec(Spec):
         self._check()
         check_choice(self.title, "strategy", self.strategy, Strategy)
         check_choice(self.title, "auto_shutdown", self.auto_shutdown, AutoShutdown)
+        check_choice(self.title, "on_exhausted", self.when_exhausted, OnExhausted)
         check_count(self.title, "max_restarts", self.max_restarts, 0)
         check_seconds(self.title, "within", self.within, positive=True)
         if self.max_children is not None:
@@ -198,6 +205,7 @@ class SupervisorSpec(Spec):
             max_restarts: int = ...,
             within: float = ...,
             backoff: Backoff | None = ...,
+            on_exhausted: OnExhausted | None = ...,
         ) -> Self:
             """The same supervisor with other options, as a new spec. By default it is PERMANENT, and has all the time it needs to stop.
 
@@ -244,6 +252,7 @@ def supervisor(
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     wires: Sequence[Wire] = (),
     recovery: RecoveryPolicy | None = None,
+    on_exhausted: OnExhausted = OnExhausted.ESCALATE,
 ) -> SupervisorSpec:
     """A supervisor: starts its children in order, restarts them by `strategy`, stops them in reverse order.
 
@@ -255,6 +264,7 @@ def supervisor(
         auto_shutdown: whether the end of significant children ends it.
         wires: connections, between any actors of the whole tree.
         recovery: what to do about failures below it; by default its own supervisor's policy.
+        on_exhausted: what happens when a child's restarts are used up, unless that child has a word of its own.
 
     Raises:
         SpecError: a value is out of range, a name is given twice; SpecTypeError: a value of the wrong type.
@@ -272,6 +282,7 @@ def supervisor(
         auto_shutdown=auto_shutdown,
         wires=tuple(wires),
         recovery=recovery,
+        when_exhausted=on_exhausted,
     )
 
 
@@ -282,6 +293,7 @@ def dynamic_supervisor(
     max_restarts: int = 3,
     within: float = 5.0,
     recovery: RecoveryPolicy | None = None,
+    on_exhausted: OnExhausted = OnExhausted.ESCALATE,
 ) -> SupervisorSpec:
     """A supervisor that starts empty, for children started while the system runs; ended children are forgotten.
 
@@ -291,6 +303,7 @@ def dynamic_supervisor(
         max_restarts: as in `supervisor`.
         within: seconds.
         recovery: as in `supervisor`.
+        on_exhausted: as in `supervisor`.
 
     Raises:
         SpecError: a value is out of range; SpecTypeError: a value of the wrong type.
@@ -304,6 +317,7 @@ def dynamic_supervisor(
         max_restarts=max_restarts,
         within=within,
         recovery=recovery,
+        when_exhausted=on_exhausted,
     )
 
 

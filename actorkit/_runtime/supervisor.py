@@ -23,11 +23,12 @@ from actorkit._runtime.timers import Alarm
 from actorkit._runtime.turns import Turns
 from actorkit._runtime.wiring import check_required, connect, disconnect
 from actorkit.errors import SpecError, SpecTypeError, UnknownActor
-from actorkit.events import ChildExited, SupervisorGaveUp, SupervisorStarted, SupervisorStopped
+from actorkit.events import ChildExited, ChildQuarantined, SupervisorGaveUp, SupervisorStarted, SupervisorStopped
 from actorkit.messages import Exit, ExitReason
-from actorkit.policy.checks import check_significant
-from actorkit.policy.recovery import DeadLetterReason, RecoveryAction, RecoveryPolicy
-from actorkit.policy.restart import Restart, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
+from actorkit.policy.checks import check_seconds, check_significant
+from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
+from actorkit.policy.restart import OnExhausted, Restart, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
+from actorkit.policy.rules import RecoveryAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -190,12 +191,15 @@ class Supervisor:
 
     async def _count_and_restart(self, child: Child, exit: Exit) -> None:
         now, budget, delay = trio.current_time(), child.window or self._window, exit.delay
-        allowed = not exit.charged or budget.allows(now)
+        allowed = not child.is_on_probation and (not exit.charged or budget.allows(now))
         if allowed:
             child.restarts += 1
             self.kernel.restarts += 1
-            delay = max(delay, self._back_off(child, now))
+            delay = max(delay, child.back_off(now, self._window.within, self.kernel.rng))
         self._report(child, exit, restarting=allowed, delay=delay)
+        if not allowed and (child.spec.on_exhausted or self.spec.when_exhausted) is OnExhausted.QUARANTINE:
+            self._quarantine(child, exit)
+            return
         if not allowed:
             used_up = f"{budget.max_restarts} restarts in {budget.within:g} s are used up"
             await self._give_up(f"child {child.name!r} ended ({exit.reason.value}), and {used_up}", exit.error)
@@ -212,16 +216,6 @@ class Supervisor:
         self.kernel.events.publish(
             ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=restarting, delay=delay, error=exit.error)
         )
-
-    def _back_off(self, child: Child, now: float) -> float:
-        """Seconds to wait before this restart; the count begins anew when the child has been up for a while."""
-        backoff = child.spec.backoff
-        if backoff is None:
-            return 0.0
-        child.attempt = 1 if now - child.up_since > max(self._window.within, child.backed_off) else child.attempt + 1
-        child.backed_off = backoff.delay(child.attempt, self.kernel.rng)
-        child.up_since = now + child.backed_off
-        return child.backed_off
 
     async def _stop_bystanders(self, child: Child) -> None:
         for name in plan(self.spec.strategy, list(self.children), child.name).stop:
@@ -247,6 +241,12 @@ class Supervisor:
                 return
         # Of a group also those that came up in a try before.
         self._start_new_sources(group if self.spec.strategy is Strategy.ONE_FOR_ONE else self.children.values())
+
+    def _quarantine(self, child: Child, exit: Exit) -> None:
+        """Sets a child aside; its mailboxes stay, and take messages, until it is released."""
+        child.quarantine(exit.reason, exit.error)
+        self.kernel.events.publish(ChildQuarantined(child.path, self.path, exit.error))
+        self.kernel.look()
 
     async def _give_up(self, why: str, error: ErrorContext | None) -> None:
         self.kernel.events.publish(SupervisorGaveUp(self.path, why, error))
@@ -373,6 +373,47 @@ class Supervisor:
             self._start_new_sources([child])
 
         await self._turns.ask(restart, breakable=True)
+
+    async def release(self, name: str, *, after: float = 0.0) -> None:
+        """Brings back a child that was set aside because its restarts were used up.
+
+        Until it has handled three messages it is on probation: one more failure sets it aside again.
+
+        Args:
+            name: the child's.
+            after: seconds to wait; the call returns at once all the same.
+
+        Raises:
+            UnknownActor: there is no such child; the text lists those there are.
+            SpecError: it was not set aside.
+            SupervisionError: it could not be started, and stays set aside; `__cause__` says why.
+        """
+        seconds = check_seconds(self.path, "after", after)
+
+        async def release() -> None:
+            child = self._child(name)
+            if not child.quarantined:
+                raise SpecError(f"{child.path} is not quarantined, so there is nothing to release it from")
+            self._cancel_alarm(child)
+            if seconds:
+                child.alarm = Alarm(trio.current_time() + seconds, lambda: self._turns.add(partial(self._release, child)))
+                self.kernel.timers.add(child.alarm)
+            elif (failure := await self._release(child)) is not None:
+                raise failure
+
+        await self._turns.ask(release, breakable=True)
+
+    async def _release(self, child: Child) -> StartFailure | None:
+        child.alarm = None
+        if child.quarantined:
+            child.begin()
+            try:
+                await child.start()
+            except StartFailure as failure:
+                self._quarantine(child, Exit(child.number, ExitReason.FAILED, failure.error))
+                return failure
+            self._start_new_sources([child])
+        return None
 
     async def delete_child(self, name: str) -> None:
         """Forgets a child that was stopped, or has ended; what it had queued becomes dead letters.

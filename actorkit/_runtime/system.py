@@ -28,6 +28,7 @@ from actorkit.policy.restart import grace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
+    from pathlib import Path
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.event_stream import Subscription
@@ -43,7 +44,9 @@ _running: set[Tree] = set()  # the trees that run in this process
 
 
 @asynccontextmanager
-async def open_system(tree: Tree, *, dead_letters: DeadLetterQueue | None = None, seed: int | None = None) -> AsyncGenerator[System]:
+async def open_system(
+    tree: Tree, *, dead_letters: DeadLetterQueue | None = None, seed: int | None = None, spill_to: str | Path | None = None
+) -> AsyncGenerator[System]:
     """Runs a tree for as long as the block lasts: `async with open_system(tree) as system: …`.
 
     Leaving the block stops the tree in order: sources first, then what is queued is worked off within the shutdown
@@ -54,13 +57,15 @@ async def open_system(tree: Tree, *, dead_letters: DeadLetterQueue | None = None
         tree: a supervisor (a single child gets one of its own).
         dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
         seed: for all of the system's chance (jitter), so that a run can be repeated.
+        spill_to: the folder for what SPILL_TO_DISK ports write. What a process that was killed left there is read back
+            by the next one. By default it is a temporary one, and goes with the system.
 
     Raises:
         WiringError: a wire does not fit; nothing was started.
         SpecError: this tree is running already.
         SupervisionError: a child could not be started, or the tree gave up; `__cause__` is the exception behind it.
     """
-    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, seed)
+    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, seed, spill_to)
     async with system.running():
         yield system
 
@@ -68,13 +73,13 @@ async def open_system(tree: Tree, *, dead_letters: DeadLetterQueue | None = None
 class System:
     """A running tree. Made by `open_system`; inside an actor it is `self.system`."""
 
-    def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None) -> None:
+    def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, spill_to: str | Path | None) -> None:
         self._given = tree
         if isinstance(tree, ChildSpec):
             tree = supervisor(tree)
         if not isinstance(tree, SupervisorSpec):
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
-        self.kernel = Kernel(self, dead_letters, seed)
+        self.kernel = Kernel(self, dead_letters, seed, spill_to)
         self.dead_letters = dead_letters
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
         self.body = trio.CancelScope()  # the block that the user runs the system with
@@ -231,6 +236,7 @@ class System:
                 await self._close()
         finally:
             _running.discard(self._given)
+            self.kernel.stop()
         if self.kernel.crashed is not None:
             raise self.kernel.crashed
         if error is not None:

@@ -70,11 +70,12 @@ class Timers:
         bucket[timed] = None
         self.count += 1
 
-    def remove(self, timed: Timed) -> None:
-        """Forgets `timed`; fine if it has fired already."""
+    def remove(self, timed: Timed) -> bool:
+        """Forgets `timed`; says whether it was still to come."""
         bucket = self._buckets.get(timed.deadline)
-        if bucket is not None and bucket.pop(timed, self) is None:
-            self.count -= 1
+        was_there = bucket is not None and bucket.pop(timed, self) is None
+        self.count -= was_there
+        return was_there
 
     @enable_ki_protection
     async def run(self) -> None:

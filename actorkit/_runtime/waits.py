@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.dead_letters import DeadLetter
     from actorkit._runtime.dispatcher import Dispatcher
     from actorkit._runtime.mailbox import Mailbox
-    from actorkit._runtime.timers import Timers
+    from actorkit._runtime.timers import Alarm, Timers
     from actorkit.policy.taxonomy import ErrorContext
 
 PARKED = object()
@@ -54,7 +55,7 @@ class Waiter:
     `gone`: the one who waited was killed or cancelled, or its deadline has passed; nobody needs the answer any more.
     """
 
-    __slots__ = ("cell", "dispatcher", "done", "error", "gone", "item", "mailbox", "task", "value")
+    __slots__ = ("cell", "clock", "dispatcher", "done", "error", "gone", "item", "mailbox", "patience", "task", "value")
 
     def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
         self.dispatcher = dispatcher
@@ -65,6 +66,8 @@ class Waiter:
         self.cell: Cell | None = None
         self.task: trio.lowlevel.Task | None = None
         self.mailbox: Mailbox | None = None  # where it waits for room, while it does
+        self.patience = 0.0  # seconds that it goes on waiting for room, where that is limited, and the end of them
+        self.clock: Alarm | None = None
 
     @enable_ki_protection  # Ctrl-C between these lines would leave a waiter behind that wakes a task which waits for something else
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -123,7 +126,9 @@ class Envelope(Waiter):
     All other messages are queued bare (an envelope costs more than handling a message).
     """
 
-    __slots__ = ("asked", "attempts", "deadline", "errors", "is_ask", "message", "message_id", "restarted", "timers")
+    __slots__ = (
+        "asked", "attempts", "deadline", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "timers",
+    )  # fmt: skip
 
     asked: Mailbox  # once there is a deadline
 
@@ -134,7 +139,9 @@ class Envelope(Waiter):
         self.attempts = 0  # failed ones
         self.restarted = False  # whether a restart because of it was charged already
         self.message_id: str | None = None
-        self.errors: list[ErrorContext] | None = None
+        self.failures: tuple[ErrorContext, ...] = ()  # the last ones
+        self.kept = False  # whether no overflow strategy may drop it
+        self.letter: DeadLetter | None = None  # the dead letter that was sent again by this
         self.deadline = float("inf")
         self.timers: Timers | None = None
 

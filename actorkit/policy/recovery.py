@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, StrEnum
-from fnmatch import fnmatchcase
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen, setters
 
-from actorkit.errors import SpecError, SpecTypeError
-from actorkit.policy.checks import check_choice, check_count, check_exception_type, check_type, complaint
+from actorkit.errors import SpecTypeError
+from actorkit.policy.checks import check_count, check_seconds, check_type, complaint
 from actorkit.policy.retry import DEFAULT_SCHEDULES, ExponentialBackoffRetry, RetryPolicy, Schedule
+from actorkit.policy.rules import MAX_TRIES, RecoveryAction, Rule
 from actorkit.policy.taxonomy import Classifier, ErrorCategory, ErrorContext, ErrorSeverity, retry_after
-from actorkit.policy.wording import leaves
 
 if TYPE_CHECKING:
     from random import Random
-
-MAX_TRIES = 10
-"""How often a message is tried at most, the first time included, however its failures mix."""
-
-
-class RecoveryAction(Enum):
-    """What is done about a failure."""
-
-    RETRY = "retry"
-    """The same instance tries the message again, after a wait."""
-    QUARANTINE_MESSAGE = "quarantine"
-    """The message becomes a dead letter."""
-    THROTTLE = "throttle"
-    """The message is tried again, and the actor slowed down."""
-    RESTART_COMPONENT = "restart"
-    """The actor gets a fresh instance, which tries the message again."""
-    LOG_AND_CONTINUE = "log_continue"
-    """The message is passed over."""
-    CIRCUIT_BREAK = "circuit_break"
-    """The port's breaker opens; the message waits at its head."""
-    ESCALATE = "escalate"
-    """The supervisor fails as well."""
 
 
 class DeadLetterReason(StrEnum):
@@ -78,6 +55,7 @@ _RESTART, _QUARANTINE = RecoveryAction.RESTART_COMPONENT, RecoveryAction.QUARANT
 
 _BY_SCHEDULE = (_RETRY, _THROTTLE)
 _TRIES_AGAIN = (_RETRY, _THROTTLE, _BREAK, _RESTART)
+_DEPENDENCY = ErrorCategory.DEPENDENCY
 _WITHOUT_MESSAGE = (RecoveryAction.ESCALATE, RecoveryAction.LOG_AND_CONTINUE)
 _CURABLE = tuple(DEFAULT_SCHEDULES)
 
@@ -86,86 +64,12 @@ _ASKED_FOR = ExponentialBackoffRetry(max_retries=3, base_delay=0.1, max_delay=5.
 
 
 @frozen
-class Rule:
-    """A user's row of the table: failures that match all that is given meet `action`.
-
-    Args:
-        action: what is done. RETRY and THROTTLE go by the category's schedule, or by that of TRANSIENT failures
-            when it has none; no action tries a message more than `MAX_TRIES` times.
-        category: of exactly this category.
-        severity: of exactly this severity.
-        exception: an exception of this type, or of one of these. A group matches when it does itself, or when
-            all its members do.
-        component: a glob over the failing actor's path. One without "/" matches its name as well.
-
-    Raises:
-        SpecTypeError: a value is of the wrong type.
-        SpecError: `exception` or `component` is empty.
-    """
-
-    action: RecoveryAction
-    category: ErrorCategory | None = field(default=None, kw_only=True)
-    severity: ErrorSeverity | None = field(default=None, kw_only=True)
-    exception: type[BaseException] | tuple[type[BaseException], ...] | None = field(default=None, kw_only=True)
-    component: str | None = field(default=None, kw_only=True)
-
-    def __attrs_post_init__(self) -> None:
-        check_choice("Rule", "action", self.action, RecoveryAction)
-        if self.category is not None:
-            check_choice("Rule", "category", self.category, ErrorCategory)
-        if self.severity is not None:
-            check_choice("Rule", "severity", self.severity, ErrorSeverity)
-        if self.exception == ():
-            raise SpecError(complaint("Rule", "exception", self.exception, "at least one exception type"))
-        for one in self._exceptions():
-            check_exception_type("Rule", "exception", one, "an exception type, or a tuple of them")
-        if self.component is not None:
-            check_type("Rule", "component", self.component, str, "a glob such as 'root/flights/*'")
-        if self.component == "":
-            raise SpecError(complaint("Rule", "component", self.component, "a glob such as 'root/flights/*'"))
-
-    def matches(self, error: ErrorContext) -> bool:
-        """Whether the rule is about this failure."""
-        return (
-            (self.category is None or self.category is error.category)
-            and (self.severity is None or self.severity is error.severity)
-            and (self.exception is None or self._is_about(error.exception))
-            and (self.component is None or self._is_at(error.component_name))
-        )
-
-    def _is_about(self, exception: BaseException | None) -> bool:
-        types = self._exceptions()
-        if exception is None or isinstance(exception, types):
-            return exception is not None
-        # Trio wraps even a lone failure of a nursery; but a rule about one member must not swallow another.
-        return isinstance(exception, BaseExceptionGroup) and all(isinstance(leaf, types) for leaf in leaves(exception))
-
-    def _is_at(self, path: str) -> bool:
-        pattern = self.component or ""
-        return fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(path.rpartition("/")[2], pattern))
-
-    def _exceptions(self) -> tuple[type[BaseException], ...]:
-        if self.exception is None:
-            return ()
-        return self.exception if isinstance(self.exception, tuple) else (self.exception,)
-
-    def __str__(self) -> str:
-        given = {
-            "severity": self.severity and self.severity.name,
-            "category": self.category and self.category.name,
-            "exception": " or ".join(one.__name__ for one in self._exceptions()),
-            "component": self.component,
-        }
-        return ", ".join(f"{name} {value}" for name, value in given.items() if value) or "any failure"
-
-
-@frozen
 class Row:
     """A built-in row of the table: when it matches, what is done, and what becomes of the message.
 
     Attributes:
         name: one word for it.
-        when: the condition in words; `{poison_after}` stands for the policy's number.
+        when: the condition in words; `{poison_after}`, `{errors}` and `{seconds}` stand for the policy's numbers.
         action: what is done.
         then: what becomes of the message, in words.
         matches: the condition.
@@ -203,9 +107,16 @@ TABLE: tuple[Row, ...] = (
     Row(
         "exhausted",
         "category RESOURCE, with a schedule",
-        RecoveryAction.RETRY,
-        "tried again by its schedule; then dead letter, RETRIES_EXHAUSTED",
+        RecoveryAction.THROTTLE,
+        "tried again by its schedule, the actor slowed down; then dead letter, RETRIES_EXHAUSTED",
         lambda policy, error, history: error.category is _RESOURCE and policy.retry.retries(_RESOURCE),
+    ),
+    Row(
+        "persistent",
+        "{errors} errors in {seconds:g} s that a restart might cure, and half of what was delivered",
+        RecoveryAction.RESTART_COMPONENT,
+        "tried again by a fresh instance",
+        lambda policy, error, history: policy.is_persistent(error, history),
     ),
     Row(
         "severe",
@@ -213,6 +124,13 @@ TABLE: tuple[Row, ...] = (
         RecoveryAction.RESTART_COMPONENT,
         "tried again by a fresh instance",
         lambda policy, error, history: error.severity is _HIGH,
+    ),
+    Row(
+        "broken",
+        "category DEPENDENCY, and a breaker guards the port",
+        RecoveryAction.CIRCUIT_BREAK,
+        "waits at the head of its port while the breaker is open",
+        lambda policy, error, history: error.category is _DEPENDENCY and bool(error.metadata.get("guarded")),
     ),
     Row(
         "curable",
@@ -252,21 +170,30 @@ class RecoveryPolicy:
     Args:
         rules: the user's rows, read before those of `TABLE`; the first that matches decides.
         poison_after: how often a message may crash its actor before it is poison.
+        persistent: so many errors that a restart might cure, within so many seconds, make a restart of it.
         retry: which failures are retried, how often, after what waits.
         classifier: what kind of failure an exception is.
 
     Raises:
         SpecTypeError: a value is of the wrong type.
-        SpecError: `poison_after` is below 1.
+        SpecError: `poison_after` or a number of `persistent` is out of range.
     """
 
     rules: tuple[Rule, ...] = field(default=(), converter=_checked_rules)
     poison_after: int = 3
+    persistent: tuple[int, float] = (10, 60.0)
     retry: RetryPolicy = field(factory=RetryPolicy)
     classifier: Classifier = field(factory=Classifier)
 
     def __attrs_post_init__(self) -> None:
         check_count("RecoveryPolicy", "poison_after", self.poison_after, 1)
+        try:
+            errors, seconds = self.persistent
+        except (TypeError, ValueError):
+            expected = "a number of errors and seconds, such as (10, 60.0)"
+            raise SpecTypeError(complaint("RecoveryPolicy", "persistent", self.persistent, expected)) from None
+        check_count("RecoveryPolicy", "persistent", errors, 1)
+        check_seconds("RecoveryPolicy", "persistent", seconds, positive=True)
         check_type("RecoveryPolicy", "retry", self.retry, RetryPolicy, "a RetryPolicy")
         check_type("RecoveryPolicy", "classifier", self.classifier, Classifier, "a Classifier")
 
@@ -328,6 +255,25 @@ class RecoveryPolicy:
         earlier = () if first else _earlier(error, history)
         return 1 + sum(not self._is_retried(one) for one in earlier) >= self.poison_after
 
+    def is_persistent(self, error: ErrorContext, history: Sequence[ErrorContext]) -> bool:
+        """Whether the actor fails so often that a restart may help, although each failure by itself would be retried.
+
+        What counts are failures that a restart might cure (not bad data, nor those whose message then succeeded), of
+        the present instance, in the last `persistent[1]` seconds: `persistent[0]` of them, and at least half of what
+        was delivered since the first. The runtime's `metadata` say it: "incarnation", "delivered" (so far), "recovered".
+        """
+        errors, seconds = self.persistent
+        if error.category not in _CURABLE and error.severity is not _HIGH:
+            return False
+        life, since = error.metadata.get("incarnation"), error.last_occurrence - seconds
+        recent = [one for one in history if _may_be_cured(one) and one.last_occurrence >= since and one.metadata.get("incarnation") == life]
+        if not any(one.error_id == error.error_id for one in recent):
+            recent.append(error)
+        if len(recent) < errors:
+            return False
+        delivered: int = error.metadata.get("delivered", 0) - recent[0].metadata.get("delivered", 0) + 1
+        return 2 * len(recent) >= delivered
+
     def reason(self, error: ErrorContext, history: Sequence[ErrorContext]) -> DeadLetterReason:
         """Why the message of `error`, which is to be quarantined, becomes a dead letter."""
         if error.category is _POISON or self.is_poison(error, history):
@@ -341,7 +287,14 @@ class RecoveryPolicy:
 
     def __str__(self) -> str:
         rows = [(str(rule), rule.action.name, "your rule") for rule in self.rules]
-        rows += [(row.when.format(poison_after=self.poison_after), row.action.name, row.then) for row in TABLE]
+        rows += [
+            (
+                row.when.format(poison_after=self.poison_after, errors=self.persistent[0], seconds=self.persistent[1]),
+                row.action.name,
+                row.then,
+            )
+            for row in TABLE
+        ]
         lines = [("", "when", "action", "the message")]
         lines += [(str(number), *row) for number, row in enumerate(rows, 1)]
         widths = [max(len(line[column]) for line in lines) for column in range(3)]
@@ -381,6 +334,10 @@ def _earlier(error: ErrorContext, history: Sequence[ErrorContext]) -> list[Error
     # Failures of the same message before this one.
     message, port, this = error.message_id, error.port_name, error.error_id
     return [one for one in history if one.message_id == message and one.port_name == port and one.error_id != this]
+
+
+def _may_be_cured(error: ErrorContext) -> bool:
+    return (error.category in _CURABLE or error.severity is _HIGH) and not error.metadata.get("recovered")
 
 
 def _in_a_row(error: ErrorContext, history: Sequence[ErrorContext]) -> int:

@@ -59,6 +59,19 @@ class AutoShutdown(Enum):
     """When the last of them has."""
 
 
+class OnExhausted(Enum):
+    """What happens when a child has used up its restarts."""
+
+    ESCALATE = "escalate"
+    """Its supervisor stops all its children, and fails itself."""
+    QUARANTINE = "quarantine"
+    """The child is set aside, with its mailboxes, until somebody releases it; its supervisor goes on."""
+
+
+CANARIES = 3
+"""Messages that a released child has to handle before it gets its restarts back; until then one failure sets it aside again."""
+
+
 def wants_restart(restart: Restart, reason: ExitReason) -> bool:
     """Whether a child of this restart type is started again after an exit for this reason."""
     if restart is Restart.PERMANENT:

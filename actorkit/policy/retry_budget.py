@@ -36,10 +36,10 @@ class RetryBudget:
         self._first_tries = SlidingCount(window)
         self._retries: list[float] = []  # when, in order; those that were put off lie ahead
 
-    def count_first_try(self, now: float) -> None:
-        """Something is tried for the first time."""
+    def count_first_try(self, now: float, count: int = 1) -> None:
+        """Something is tried for the first time, or `count` things."""
         self._look_at_clock(now)
-        self._first_tries.add(now)
+        self._first_tries.add(now, count)
 
     def allowance(self, now: float) -> int:
         """How many retries there may be within a window."""

@@ -8,11 +8,13 @@ from random import Random
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings, strategies as st
 
 from actorkit.errors import TransientError
-from actorkit.policy.recovery import MAX_TRIES, DeadLetterReason, RecoveryAction, RecoveryPolicy, Rule
+from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry, NoRetry, RetryPolicy
+from actorkit.policy.rules import MAX_TRIES, RecoveryAction, Rule
 from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 
 TRANSIENT, PERMANENT, POISON = ErrorCategory.TRANSIENT, ErrorCategory.PERMANENT, ErrorCategory.POISON_MESSAGE
@@ -21,7 +23,7 @@ COMMUNICATION, DEPENDENCY = ErrorCategory.COMMUNICATION, ErrorCategory.DEPENDENC
 CRITICAL, HIGH, MEDIUM, LOW, INFO = ErrorSeverity
 RETRY, QUARANTINE = RecoveryAction.RETRY, RecoveryAction.QUARANTINE_MESSAGE
 RESTART, SKIP = RecoveryAction.RESTART_COMPONENT, RecoveryAction.LOG_AND_CONTINUE
-ESCALATE = RecoveryAction.ESCALATE
+ESCALATE, THROTTLE, BREAK = RecoveryAction.ESCALATE, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK
 
 _NUMBERS = iter(range(10**9))
 
@@ -86,7 +88,7 @@ _FIRST_FAILURES: dict[ErrorCategory, tuple[RecoveryAction, RecoveryAction]] = {
     TIMEOUT: (RETRY, RESTART),
     COMMUNICATION: (RETRY, RESTART),
     DEPENDENCY: (RETRY, RESTART),
-    RESOURCE: (RETRY, RETRY),
+    RESOURCE: (THROTTLE, THROTTLE),
     PERMANENT: (QUARANTINE, RESTART),
     VALIDATION: (QUARANTINE, RESTART),
     POISON: (QUARANTINE, RESTART),
@@ -184,7 +186,7 @@ def test_a_message_is_retried_as_often_as_its_schedule_says_and_then_given_up(ca
     history: list[ErrorContext] = []
     for tries in range(retries):
         error = failure(category, tries=tries)
-        assert policy.decide(error, history) is RETRY
+        assert policy.decide(error, history) is (THROTTLE if category is RESOURCE else RETRY)
         history.append(error)
     last = failure(category, tries=retries)
     assert policy.decide(last, history) is QUARANTINE
@@ -200,6 +202,72 @@ def test_no_message_is_tried_more_than_ten_times() -> None:
     spent = failure(severity=HIGH, tries=9)
     assert policy.decide(spent, []) is QUARANTINE
     assert policy.reason(spent, []) is DeadLetterReason.RETRIES_EXHAUSTED
+
+
+# Failures that go on and on
+
+
+def lasting(count: int, category: ErrorCategory = TRANSIENT, severity: ErrorSeverity = MEDIUM, **others: Any) -> list[ErrorContext]:
+    """Failures of as many messages, a second apart; each message was the only one delivered, unless `others` say."""
+    return [evolve(failure(category, severity, message=f"m{n}", **others), last_occurrence=float(n)) for n in range(count)]
+
+
+def test_ten_errors_in_a_minute_that_a_restart_might_cure_restart_the_actor() -> None:
+    policy = RecoveryPolicy()
+    history = lasting(10)
+    assert policy.decide(history[8], history[:9]) is RETRY
+    assert policy.decide(history[9], history) is RESTART
+    assert policy.decide(history[9], history[:9]) is RESTART  # it need not be in the history yet
+    assert RecoveryPolicy(persistent=(2, 60.0)).decide(history[1], history[:2]) is RESTART
+
+
+def test_errors_a_long_time_apart_do_not_add_up() -> None:
+    history = [evolve(one, last_occurrence=one.last_occurrence * 10) for one in lasting(30)]
+    assert RecoveryPolicy().decide(history[-1], history) is RETRY
+    assert RecoveryPolicy(persistent=(10, 100.0)).decide(history[-1], history) is RESTART
+
+
+def test_errors_among_many_successes_do_not_restart() -> None:
+    def delivered(each: int) -> list[ErrorContext]:
+        return [evolve(one, metadata={"delivered": each * n}) for n, one in enumerate(lasting(10))]
+
+    few, many = delivered(2), delivered(3)
+    assert RecoveryPolicy().decide(many[-1], many) is RETRY
+    assert RecoveryPolicy().decide(few[-1], few) is RESTART
+
+
+def test_a_restart_clears_the_count_of_errors() -> None:
+    policy = RecoveryPolicy()
+    before, after = lasting(9, incarnation=1), lasting(9, incarnation=2)
+    assert policy.decide(after[-1], [*before, *after]) is RETRY
+
+
+def test_bad_data_and_what_succeeded_on_retry_do_not_count() -> None:
+    policy = RecoveryPolicy()
+    assert policy.decide(lasting(1)[0], [*lasting(50, VALIDATION), *lasting(50, POISON), *lasting(50, recovered=True)]) is RETRY
+    assert policy.decide(lasting(50, VALIDATION)[-1], Unreadable()) is QUARANTINE
+
+
+@pytest.mark.parametrize("wrong", [(0, 60.0), (10, 0.0), (10, -1.0), (10,), 10, "10", (10, math.inf)])
+def test_a_policy_refuses_a_senseless_measure_of_persistence(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"RecoveryPolicy: persistent = .*: expected"):
+        RecoveryPolicy(persistent=wrong)
+
+
+# Breakers
+
+
+def test_where_a_breaker_guards_the_port_a_failed_dependency_waits_for_it() -> None:
+    policy = RecoveryPolicy()
+    assert policy.decide(failure(DEPENDENCY, guarded=True), []) is BREAK
+    assert policy.decide(failure(TRANSIENT, guarded=True), []) is RETRY
+    assert policy.decide(failure(DEPENDENCY), []) is RETRY
+
+
+def test_a_breaker_does_not_keep_a_message_for_ever() -> None:
+    policy = RecoveryPolicy()
+    assert policy.decide(failure(DEPENDENCY, guarded=True, tries=8), failures(8, DEPENDENCY, MEDIUM)) is BREAK
+    assert policy.decide(failure(DEPENDENCY, guarded=True, tries=9), failures(9, DEPENDENCY, MEDIUM)) is QUARANTINE
 
 
 _ERRORS = st.tuples(st.sampled_from(ErrorCategory), st.sampled_from(ErrorSeverity))

@@ -471,7 +471,7 @@ async def test_an_inherited_port_used_at_the_base_is_the_bases_own() -> None:
 
 
 def test_a_subclass_keeps_the_options_of_an_inherited_port() -> None:
-    assert Heir.in_message.capacity == 7
+    assert Heir.in_message.settings.capacity == 7
     assert Heir.in_message.owner is Heir
 
 

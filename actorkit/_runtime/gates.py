@@ -1,0 +1,132 @@
+"""What a message has to pass before it is handled: its port's breaker and throttle, and the slow-down of its actor.
+
+An actor that has none of these has no gates. Where there are some, it handles its messages one by one, and each is let
+through first: `admit` says whether the next one may be handled now. If not, it stays at the head of its port, and the
+actor takes no other, so that order holds; when its time has come, the actor opens again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from actorkit.policy.breaker import Breaker, Outcome, Token
+from actorkit.policy.taxonomy import ErrorCategory
+from actorkit.policy.throttle import ThrottleSettings, TokenBucket
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit.policy.taxonomy import ErrorContext
+
+LEAST_RATE = 1.0
+"""Messages a second that a slow-down starts from at least."""
+
+_AT_FAULT = (
+    ErrorCategory.TRANSIENT,
+    ErrorCategory.TIMEOUT,
+    ErrorCategory.RESOURCE,
+    ErrorCategory.COMMUNICATION,
+    ErrorCategory.DEPENDENCY,
+)
+"""Failures that say something about the other side, and so count for a breaker; bad data and bugs don't."""
+
+
+@define(eq=False)
+class Gate:
+    """One port's breaker and throttle."""
+
+    breaker: Breaker | None
+    throttle: TokenBucket | None
+
+
+class Gates:
+    """The gates of one actor. They outlive its restarts."""
+
+    __slots__ = ("_cell", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_started", "_token")
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._started = cell.kernel.now()
+        self._slow: TokenBucket | None = None
+        self._of_ports: dict[str, Gate] = {}
+        self._port: Mailbox | None = None  # of the message that was let through
+        self._processed = 0
+        self._breaker: Breaker | None = None  # that is to hear what becomes of it
+        self._token: Token | None = None
+        for name, port in cell.in_ports.items():
+            breaker, throttle = port.settings.breaker, port.settings.throttle
+            if breaker is not None or throttle is not None:
+                self._of_ports[name] = Gate(
+                    None if breaker is None else Breaker(breaker.settings),
+                    None if throttle is None else TokenBucket(throttle.settings),
+                )
+
+    def breaker(self, port: str) -> Breaker | None:
+        """The breaker that guards this port."""
+        gate = self._of_ports.get(port)
+        return None if gate is None else gate.breaker
+
+    def admit(self, arrivals: deque[Mailbox]) -> int:
+        """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
+        self.heard(Outcome.IGNORED)  # of a message that was cut short
+        if not arrivals:
+            return 0
+        port = arrivals[0]
+        now = self._cell.kernel.now()
+        gate = self._of_ports.get(port.name)
+        buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
+        closed_for = 0.0 if gate is None or gate.breaker is None else gate.breaker.retry_after(now)
+        opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(1) for bucket in buckets)])
+        if opens is None or opens > now:
+            self._cell.stand_still()
+            self._cell.recovery.hold_until(opens)
+            return 0
+        self._cell.go_on()
+        for bucket in buckets:
+            bucket.try_take(1, now)
+        if gate is not None and gate.breaker is not None:
+            self._token, self._breaker = gate.breaker.acquire(now), gate.breaker
+        self._port, self._processed = port, port.processed
+        return 1
+
+    def step_done(self) -> None:
+        """The message that was let through has been dealt with, unless it is to be tried again."""
+        if self._port is not None and self._port.processed > self._processed:
+            self.heard(Outcome.SUCCESS)
+        if self._slow is not None and self._slow.rate >= self._slow.settings.rate:
+            self._slow = None  # back at full speed
+            if not self._of_ports:
+                self._cell.gates = None
+
+    def heard(self, outcome: Outcome) -> None:
+        """What has become of the message that was let through last; only the first word counts."""
+        if self._token is not None and self._breaker is not None:
+            self._breaker.release(self._token, outcome, self._cell.kernel.now())
+        self._port = self._breaker = self._token = None
+
+    def heard_failure(self, error: ErrorContext) -> None:
+        """The message that was let through last has failed."""
+        if self._breaker is not None and error.exception is not None:
+            counts = error.category in _AT_FAULT
+            self.heard(self._breaker.settings.outcome(error.exception) if counts else Outcome.IGNORED)
+
+    def slow_down(self, delivered: int) -> None:
+        """Something has run out: the actor goes on at half its rate so far, and comes back to it as quiet returns.
+
+        Args:
+            delivered: how many messages it was given so far, which tells its rate at the first time.
+        """
+        now = self._cell.kernel.now()
+        if self._slow is None:
+            rate = max(LEAST_RATE, delivered / max(1.0, now - self._started))
+            self._slow = TokenBucket(ThrottleSettings(rate=rate))
+        self._slow.slow_down(now)
+
+    @property
+    def rate(self) -> float | None:
+        """Messages a second that a slow-down leaves; None when there is none."""
+        return None if self._slow is None else self._slow.rate

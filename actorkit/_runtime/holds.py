@@ -1,0 +1,56 @@
+"""Actors that emitted more than a port can hold take no new message until it is back within its capacity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorkit._runtime.states import HELD, IDLE
+
+if TYPE_CHECKING:
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.mailbox import Mailbox
+
+
+def hold(emitter: Cell, mailbox: Mailbox) -> None:
+    """It has emitted into a full port: it takes no new message until that is back within its capacity."""
+    if not emitter.holds:
+        emitter.held_since = emitter.kernel.next_hold()
+    emitter.holds.append(mailbox)
+    emitter.stop = True
+    if emitter.state == IDLE:
+        emitter.settle()
+
+
+def let_go(emitter: Cell, mailbox: Mailbox) -> None:
+    """That port is back within its capacity."""
+    emitter.holds.remove(mailbox)
+    if not emitter.holds and emitter.state == HELD:
+        emitter.settle()
+
+
+def release_holds(emitter: Cell) -> None:
+    """It need not wait for anybody any more."""
+    for mailbox in emitter.holds:
+        mailbox.held.remove(emitter)
+    emitter.holds.clear()
+    if emitter.state == HELD:
+        emitter.settle()
+
+
+def break_cycle_of_holds(held: Cell) -> None:
+    """If it is held by actors that are, in the end, held by it, the one that was held longest goes on."""
+    way: dict[Cell, Cell | None] = {held: None}
+    pending: list[Cell] = [held]
+    while pending:
+        cell = pending.pop()
+        for mailbox in cell.holds:
+            other = mailbox.cell
+            if other is held:
+                circle: list[Cell] = [cell]
+                while (before := way[circle[-1]]) is not None:
+                    circle.append(before)
+                release_holds(min(circle, key=lambda each: each.held_since))
+                return
+            if other.state == HELD and other not in way:
+                way[other] = cell
+                pending.append(other)

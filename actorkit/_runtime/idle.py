@@ -1,0 +1,63 @@
+"""Notices a port that hears nothing for too long (`idle_timeout`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from actorkit._runtime.mailbox import Mailbox
+
+
+class AttentiveQueue(deque[Any]):
+    """The queue of a port with an `idle_timeout`: it notes when the last message came. Other ports don't pay for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard_at = trio.current_time()
+
+    def append(self, item: Any, /) -> None:
+        """Queues a message."""
+        self.heard_at = trio.current_time()
+        super().append(item)
+
+
+class IdleWatch:
+    """Watches one port for one life of its actor. Each silence is reported once, and again when it has lasted as long once more."""
+
+    __slots__ = ("_mailbox", "_queue", "_seconds", "deadline")
+
+    def __init__(self, mailbox: Mailbox, seconds: float, queue: AttentiveQueue) -> None:
+        self._mailbox = mailbox
+        self._seconds = seconds
+        self._queue = queue
+        queue.heard_at = trio.current_time()
+        self.deadline = 0.0
+        self._arm()
+
+    def _arm(self) -> None:
+        kernel = self._mailbox.cell.kernel
+        self.deadline = self._queue.heard_at + self._seconds
+        kernel.timers.add(self)
+        kernel.repeating += 1  # it keeps no run alive
+
+    def fire(self) -> None:
+        """The port would be silent for too long now, if nothing has come meanwhile."""
+        mailbox, queue, now = self._mailbox, self._queue, self.deadline
+        mailbox.cell.kernel.repeating -= 1
+        is_silent = queue.heard_at + self._seconds <= now and not queue
+        if is_silent or queue:
+            queue.heard_at = now  # what waits in the port is not silence
+        if is_silent and mailbox.wired and not mailbox.open_wires:
+            return  # its streams have ended: nothing more will come
+        self._arm()
+        if is_silent:
+            mailbox.cell.recovery.port_is_silent(mailbox, self._seconds)
+
+    def cancel(self) -> None:
+        """The life that it watches for ends."""
+        kernel = self._mailbox.cell.kernel
+        if kernel.timers.remove(self):
+            kernel.repeating -= 1
