@@ -193,6 +193,13 @@ class Mailbox:
 
     # Waiting for room
 
+    def knock(self, waiter: Waiter) -> bool:
+        """Deals with the message of `waiter` at once, or lets it wait for room; says which."""
+        if self._offer(waiter.item):
+            return True
+        self._wait_for_room(waiter)
+        return False
+
     def _wait_for_room(self, waiter: Waiter) -> None:
         waiter.mailbox = self
         self.room.append(waiter)
@@ -290,8 +297,9 @@ class Mailbox:
 
     def dead_letter_all(self, reason: DeadLetterReason) -> None:
         """The actor is gone for good: what waits becomes dead letters."""
-        queue, self.queue = self.queue, deque()
-        for item in queue:
+        items = list(self.queue)
+        self.queue.clear()
+        for item in items:
             self.cell.recovery.dead_letter(self, item, reason)
         self.overflow.close(self, reason)
         self.make_room()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.broadcast import Voice, send_to_all_nowait
 from actorkit._runtime.mailbox import Mailbox, shown, type_names
-from actorkit._runtime.waits import DONE
-from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
+from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import OutPortUnwired
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Outlet:
     Each entry of `lines` is one wire: it picks the mailbox for a message (a plain wire has one to pick from).
     """
 
-    __slots__ = ("cell", "discarded", "lines", "path", "targets", "types")
+    __slots__ = ("cell", "discarded", "lines", "path", "targets", "types", "voice")
 
     def __init__(self, cell: Cell, port: OutPort[Any]) -> None:
         self.cell = cell
@@ -38,6 +38,7 @@ class Outlet:
         self.types = port.types
         self.lines: list[Callable[[Any], Mailbox]] = []
         self.targets: list[Mailbox] = []  # all mailboxes that a message could go to
+        self.voice = Voice(cell.kernel.dispatcher)
         self.discarded = 0
 
     def connect(self, mailboxes: list[Mailbox], pick: Callable[[Any], Mailbox] | None) -> Callable[[Any], Mailbox]:
@@ -70,23 +71,12 @@ class Outlet:
     def send(self, message: Any) -> Awaitable[None]:
         """Sends to every wire, waiting for room where there is none."""
         receivers = self._receivers(message)
-        if len(receivers) == 1:
-            return receivers[0].send(message)
-        if self.cell.kernel.dispatcher.budget <= 0:
-            return self._after_a_breath(message, receivers)
-        return self._to_all(message, receivers)
+        return receivers[0].send(message) if len(receivers) == 1 else self.voice.send(message, receivers)
 
     @enable_ki_protection
     def send_nowait(self, message: Any) -> None:
         """Sends to every wire, or to none: raises `MailboxFull` if one has no room."""
-        receivers = self._receivers(message)
-        full = [each.path for each in receivers if not (each.has_room or each.cell.refuses or each.cell is self.cell)]
-        if full:
-            raise MailboxFull(
-                f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room"
-            )
-        for each in receivers:
-            each.send_nowait(message)
+        send_to_all_nowait(self.path, message, self._receivers(message))
 
     @enable_ki_protection
     def emit(self, message: Any) -> None:
@@ -105,23 +95,6 @@ class Outlet:
             if self.discarded == 1:
                 self.cell.kernel.events.publish(OutPortUnwired(self.path))
         return [pick(message) for pick in self.lines]
-
-    @enable_ki_protection
-    def _to_all(self, message: Any, receivers: list[Mailbox]) -> Awaitable[None]:
-        if not all(each.has_room for each in receivers):
-            return self._one_by_one(message, receivers)
-        for each in receivers:
-            each.put(message)
-        self.cell.kernel.dispatcher.budget -= max(1, len(receivers))
-        return DONE
-
-    async def _after_a_breath(self, message: Any, receivers: list[Mailbox]) -> None:
-        await self.cell.kernel.dispatcher.breathe()  # before anything is accepted: see Mailbox
-        await self._to_all(message, receivers)
-
-    async def _one_by_one(self, message: Any, receivers: list[Mailbox]) -> None:
-        for each in receivers:
-            await each.send(message)
 
 
 class Sender(Generic[M]):

@@ -11,7 +11,15 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from trio.lowlevel import Abort, checkpoint, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    cancel_shielded_checkpoint,
+    checkpoint,
+    current_task,
+    enable_ki_protection,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from actorkit.errors import AskFailed
 
@@ -57,6 +65,8 @@ class Waiter:
 
     __slots__ = ("cell", "clock", "dispatcher", "done", "error", "gone", "item", "mailbox", "patience", "task", "value")
 
+    is_out = False  # whether a wait that is cut short returns all the same: see Broadcast
+
     def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
         self.dispatcher = dispatcher
         self.item = item
@@ -78,8 +88,8 @@ class Waiter:
             if cell is not None:
                 self.cell = cell
                 cell.waiter = self
-                if (yield PARKED) is DIE:
-                    yield from checkpoint().__await__()  # under a cancelled scope: here trio raises Cancelled
+                if (yield PARKED) is DIE:  # under a cancelled scope: here trio raises Cancelled, unless it is shielded
+                    yield from (cancel_shielded_checkpoint() if self.is_out else checkpoint()).__await__()
             else:
                 self.task = current_task()
                 yield from wait_task_rescheduled(self._abort).__await__()
