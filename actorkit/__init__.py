@@ -11,6 +11,7 @@
 # Actors and ports
 from actorkit._runtime.actor import Actor
 from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_port, wire
+from actorkit._runtime.topics import Topic
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.incarnation import Timer
 from actorkit._runtime.log import ActorLog
@@ -148,6 +149,7 @@ __all__ = [
     "System",
     "Throttle",
     "Timer",
+    "Topic",
     "TransientError",
     "UnknownActor",
     "ValidationError",

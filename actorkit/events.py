@@ -261,6 +261,16 @@ class OutPortUnwired(Event):
 
 
 @frozen
+class TopicUnheard(Event):
+    """A topic without subscribers discarded what was published; reported once per topic. `path` is its name."""
+
+    level: ClassVar[int] = WARNING
+
+    def __str__(self) -> str:
+        return f"topic {self.path!r} has no subscriber: what is published there is discarded (and counted)"
+
+
+@frozen
 class CleanupFailed(Event):
     """Code of a life that was already ending raised: `on_stop`, a cancelled handler's cleanup, `snapshot`. It changes nothing else."""
 

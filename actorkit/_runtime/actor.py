@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.ref import ActorRef
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
+    from actorkit._runtime.topics import Topic
     from actorkit.messages import Down, ExitReason
 
 M = TypeVar("M")
@@ -170,6 +171,28 @@ class Actor:
         If it has ended already, `Down` comes at once. A restart is no `Down`, except with `restarts=True`.
         """
         life_of(self, "watch").watch(ref, port, restarts)
+
+    def subscribe(self, topic: Topic[M], port: InPort[Self, M, Any]) -> None:
+        """From now on, what is published on `topic` arrives at this actor's own `port`, which has its own capacity and overflow strategy.
+
+        A subscription belongs to the actor, not to this life of it: nothing that is published during a restart is missed. It
+        ends with `unsubscribe`, or with the actor. To subscribe again changes nothing.
+
+        Raises:
+            MessageTypeError: the port is another actor's.
+            WiringError: the port does not take the topic's messages, or there is a topic of this name and another type.
+        """
+        life = life_of(self, "subscribe")
+        life.cell.kernel.topics.subscribe(life, topic, port)
+
+    def unsubscribe(self, topic: Topic[M], port: InPort[Self, M, Any]) -> None:
+        """Ends a subscription, also one made by a wire; what has arrived already is still handled. Does nothing if there is none.
+
+        Raises:
+            MessageTypeError: the port is another actor's.
+        """
+        life = life_of(self, "unsubscribe")
+        life.cell.kernel.topics.unsubscribe(life, topic, port)
 
     @overload
     def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, to: None = None) -> None: ...

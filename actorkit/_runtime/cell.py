@@ -395,10 +395,10 @@ class Cell:
     @property
     def ready_to_drain(self) -> bool:
         """Whether it has wired in-ports, and all of them are closed."""
-        wired = [mailbox for mailbox in self.mailboxes.values() if mailbox.wired]
+        wired = [mailbox for mailbox in self.mailboxes.values() if mailbox.is_in_stream]
         return all(not mailbox.open_wires for mailbox in wired)
 
     @property
     def in_streams(self) -> bool:
         """Whether it is part of a stream: it has a `run`, or a wired in-port."""
-        return "run" in self.actor_class.actorkit_blueprint.hooks or any(mailbox.wired for mailbox in self.mailboxes.values())
+        return "run" in self.actor_class.actorkit_blueprint.hooks or any(mailbox.is_in_stream for mailbox in self.mailboxes.values())

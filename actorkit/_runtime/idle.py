@@ -50,7 +50,7 @@ class IdleWatch:
         is_silent = queue.heard_at + self._seconds <= now and not queue
         if is_silent or queue:
             queue.heard_at = now  # what waits in the port is not silence
-        if is_silent and mailbox.wired and not mailbox.open_wires:
+        if is_silent and mailbox.is_in_stream and not mailbox.open_wires:
             return  # its streams have ended: nothing more will come
         self._arm()
         if is_silent:

@@ -282,7 +282,7 @@ class Incarnation:
         cell.ending, cell.drained = False, True
         cell.kernel.events.publish(ActorDrained(cell.path))
         cell.close_wires()
-        if any(name not in cell.mailboxes or not cell.mailboxes[name].wired for name in cell.in_ports):
+        if any(name not in cell.mailboxes or not cell.mailboxes[name].is_in_stream for name in cell.in_ports):
             if cell.state == CLOSED:
                 cell.open()
         else:

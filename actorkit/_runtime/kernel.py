@@ -15,6 +15,7 @@ from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.ledger import PortCounts, total
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
+from actorkit._runtime.topics import Topics
 from actorkit._runtime.watchdog import Watchdog
 from actorkit.policy.recovery import DeadLetterReason
 
@@ -43,6 +44,7 @@ class Kernel:
         self.rng = Random(seed)
         self.events = EventStream()
         self.timers = Timers(self.look)
+        self.topics = Topics(self)
         self.dead_letters = dead_letters
         self.dispatcher = Dispatcher(self.look, self.crash)
         self.context: Context = copy_context()
@@ -98,6 +100,7 @@ class Kernel:
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""
         self._retired = total([self._retired, *(mailbox.counts() for mailbox in cell.mailboxes.values())])
+        self.topics.forget(cell)
         if self.cells.get(cell.path) is cell:
             del self.cells[cell.path]
 

@@ -44,7 +44,7 @@ class Mailbox:
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
         "is_async", "limit", "name", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings", "skipped",
-        "skipped_by", "types", "wired",
+        "skipped_by", "subscriptions", "types", "wired",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
@@ -63,7 +63,8 @@ class Mailbox:
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
         self.handler: Any = None
         self.wired = False
-        self.open_wires = 0
+        self.subscriptions = 0  # to topics
+        self.open_wires = 0  # and open subscriptions
         self.accepted = self.processed = self.skipped = self.dead_lettered = self.dropped = 0
         self.skipped_by: Counter[str] | None = None
         self.dropped_by: Counter[str] | None = None
@@ -311,6 +312,11 @@ class Mailbox:
         self.cell.kernel.note_arrival(self.cell)
 
     # What is known about it
+
+    @property
+    def is_in_stream(self) -> bool:
+        """Whether messages come to it by wires or topics, and not only by its address."""
+        return self.wired or self.subscriptions > 0
 
     def counts(self) -> PortCounts:
         """Its numbers, now. What is queued and in flight is counted afresh, not derived."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.ports import OutPort
+    from actorkit._runtime.topics import Channel
 
 M = TypeVar("M")
 
@@ -30,7 +31,7 @@ class Outlet:
     Each entry of `lines` is one wire: it picks the mailbox for a message (a plain wire has one to pick from).
     """
 
-    __slots__ = ("cell", "discarded", "lines", "path", "targets", "types", "voice")
+    __slots__ = ("cell", "channels", "discarded", "lines", "path", "targets", "types", "voice")
 
     def __init__(self, cell: Cell, port: OutPort[Any]) -> None:
         self.cell = cell
@@ -38,6 +39,7 @@ class Outlet:
         self.types = port.types
         self.lines: list[Callable[[Any], Mailbox]] = []
         self.targets: list[Mailbox] = []  # all mailboxes that a message could go to
+        self.channels: list[Channel] = []  # topics that it publishes to
         self.voice = Voice(cell.kernel.dispatcher)
         self.discarded = 0
 
@@ -65,7 +67,17 @@ class Outlet:
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""
-        return self.targets[0] if len(self.targets) == 1 and self.targets[0].types == self.types else None
+        is_direct = len(self.targets) == 1 and self.targets[0].types == self.types and not self.channels
+        return self.targets[0] if is_direct else None
+
+    @property
+    def is_wired(self) -> bool:
+        """Whether what is sent goes anywhere."""
+        return bool(self.lines or self.channels)
+
+    def reach(self) -> list[Mailbox]:
+        """All mailboxes that a message could go to, over wires and topics."""
+        return [*self.targets, *(mailbox for channel in self.channels for mailbox in channel.subscribers)]
 
     @enable_ki_protection
     def send(self, message: Any) -> Awaitable[None]:
@@ -90,11 +102,14 @@ class Outlet:
                 f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
                 " send what the out-port was declared for"
             )
-        if not self.lines:
+        if not self.is_wired:
             self.discarded += 1
             if self.discarded == 1:
                 self.cell.kernel.events.publish(OutPortUnwired(self.path))
-        return [pick(message) for pick in self.lines]
+        receivers = [pick(message) for pick in self.lines]
+        for channel in self.channels:
+            receivers += channel.receivers()
+        return receivers
 
 
 class Sender(Generic[M]):

@@ -277,6 +277,10 @@ class OutPort(Generic[M]):
         return sender or life.sender(self.name)
 
 
+class Junction:
+    """What an out-port can be wired to besides in-ports. It makes the wire itself, by `__rrshift__`."""
+
+
 @frozen(repr=False, eq=False)
 class OutEnd(Generic[O_contra, M]):
     """The sending end of a wire: an out-port of a class, or of one child (`english[Greeter.out_line]`)."""
@@ -287,6 +291,8 @@ class OutEnd(Generic[O_contra, M]):
     spec: ChildSpec[Any] | None
 
     def __rshift__(self, to: InPort[Any, M, Any]) -> Wire:
+        if isinstance(to, Junction):
+            return NotImplemented
         return Wire(self, (_in_end(self, to),), None)
 
     def of(self, spec: ChildSpec[Any]) -> OutEnd[Any, Any]:

@@ -57,7 +57,7 @@ def _downstream(cell: Cell) -> set[Cell]:
     pending = [cell]
     while pending:
         for outlet in pending.pop().outlets.values():
-            for mailbox in outlet.targets:
+            for mailbox in outlet.reach():
                 if mailbox.cell not in found:
                     found.add(mailbox.cell)
                     pending.append(mailbox.cell)

@@ -27,14 +27,16 @@ from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Iterable
     from pathlib import Path
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.event_stream import Subscription
     from actorkit._runtime.ref import ActorRef
     from actorkit._runtime.supervisor import Supervisor
+    from actorkit._runtime.topics import Topic
 
+M = TypeVar("M")
 A = TypeVar("A", bound="Actor")
 E = TypeVar("E", bound=Event)
 
@@ -139,6 +141,31 @@ class System:
             raise UnknownActor(f"there is no supervisor {path!r}; {_suggest(path, supervisors)}")
         return supervisors[path]
 
+    # ------------------------------------------------------------------------------------------------ topics
+
+    def publish(self, topic: Topic[M], message: M) -> Awaitable[None]:
+        """Sends `message` to all subscribers of `topic`; waits while one of them has no room. Await it.
+
+        Those that have room get it at once: a slow one holds up only who publishes, and only if its port blocks when full.
+        Without subscribers the message is discarded, counted, and reported once per topic. If the wait is cancelled, all
+        subscribers get the message or none does; in the first case, this returns as if it had not been cancelled.
+
+        Raises:
+            MessageTypeError: `message` is not of the topic's type.
+            WiringError: there is a topic of this name and another type.
+        """
+        return self.kernel.topics.channel(topic).publish(message)
+
+    def publish_nowait(self, topic: Topic[M], message: M) -> None:
+        """As `publish`, but raises instead of waiting.
+
+        Raises:
+            MailboxFull: a subscriber has no room; nobody got the message.
+            MessageTypeError: `message` is not of the topic's type.
+            WiringError: there is a topic of this name and another type.
+        """
+        self.kernel.topics.channel(topic).publish_nowait(message)
+
     # ------------------------------------------------------------------------------------------------ what is known
 
     def ledger(self) -> Ledger:
@@ -157,7 +184,7 @@ class System:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole tree, as it is now, as plain data."""
-        return self._snapshot_of(self.cascade)
+        return self._snapshot_of(self.cascade) | {"topics": self.kernel.topics.snapshot()}
 
     def _snapshot_of(self, supervisor: Supervisor) -> dict[str, Any]:
         children: list[dict[str, Any]] = []

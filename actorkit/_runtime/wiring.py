@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from actorkit._runtime.topics import TopicWire
 from actorkit.errors import WiringError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.outlets import Outlet
     from actorkit._runtime.ports import InPort, OutEnd, Wire
+    from actorkit._runtime.topics import Channel
 
 EMPTY: Mapping[str, Cell] = {}
 
@@ -28,8 +30,45 @@ class Connection:
     line: Callable[[Any], Mailbox]
     first: list[Mailbox]  # those that had no wire before
 
+    def undo(self) -> None:
+        """Takes it out, as if it had never been."""
+        self.outlet.disconnect(self.mailboxes, self.line)
+        for mailbox in self.first:
+            mailbox.wired = False
+        _renew(self.outlet)
 
-Connections = list[Connection]
+
+@frozen
+class Joint:
+    """One wire to or from a topic: an out-port that publishes, or a port that subscribes."""
+
+    channel: Channel
+    outlet: Outlet | None
+    mailbox: Mailbox | None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is in place."""
+        return self.channel in self.outlet.channels if self.outlet is not None else self.mailbox in self.channel.subscribers
+
+    def make(self) -> None:
+        """Puts it in place."""
+        if self.outlet is not None:
+            self.outlet.channels.append(self.channel)
+            _renew(self.outlet)
+        elif self.mailbox is not None:
+            self.channel.subscribe(self.mailbox)
+
+    def undo(self) -> None:
+        """Takes it out."""
+        if self.outlet is not None:
+            self.outlet.channels.remove(self.channel)
+            _renew(self.outlet)
+        elif self.mailbox is not None:
+            self.channel.unsubscribe(self.mailbox)
+
+
+Connections = list[Connection | Joint]
 
 
 def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, Cell] = EMPTY) -> Connections:
@@ -45,7 +84,13 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
     """
     found: list[tuple[Outlet, list[Mailbox], Wire]] = []
     pairs: set[tuple[str, str]] = set()
+    joints: list[Joint] = []
     for wire in wires:
+        if isinstance(wire, TopicWire):
+            joints.append(_joint(cells, wire, new))
+            if joints[-1].is_made or joints[-1] in joints[:-1]:
+                raise WiringError(f"{wire}: this wire is there already, so each message would arrive twice; drop one")
+            continue
         outlet = _cell(cells, wire.out, wire, new).outlet(wire.out.name)
         mailboxes = [_cell(cells, port, wire, new).mailbox(port.name) for port in wire.to]
         for mailbox in mailboxes:
@@ -61,16 +106,22 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
         first = [mailbox for mailbox in mailboxes if not mailbox.wired]
         made.append(Connection(outlet, mailboxes, outlet.connect(mailboxes, pick), first))
         _renew(outlet)
+    for joint in joints:
+        joint.make()
+        made.append(joint)
     return made
+
+
+def _joint(cells: Mapping[str, Cell], wire: TopicWire, new: Mapping[str, Cell]) -> Joint:
+    cell = _cell(cells, wire.to[0] if wire.to else wire.out, wire, new)
+    channel = cell.kernel.topics.channel(wire.topic)
+    return Joint(channel, None, cell.mailbox(wire.to[0].name)) if wire.to else Joint(channel, cell.outlet(wire.out.name), None)
 
 
 def disconnect(made: Connections) -> None:
     """Takes connections out again, as if they had never been."""
     for each in made:
-        each.outlet.disconnect(each.mailboxes, each.line)
-        for mailbox in each.first:
-            mailbox.wired = False
-        _renew(each.outlet)
+        each.undo()
 
 
 def _renew(outlet: Outlet) -> None:
@@ -83,7 +134,7 @@ def check_required(cells: Mapping[str, Cell]) -> None:
     """Raises `WiringError` if an out-port that requires a wire has none."""
     for cell in cells.values():
         for name, port in cell.actor_class.actorkit_blueprint.out_ports.items():
-            if port.required and not (name in cell.outlets and cell.outlets[name].lines):
+            if port.required and not (name in cell.outlets and cell.outlets[name].is_wired):
                 raise WiringError(
                     f"{cell.path}.{name} requires a wire and has none; add {cell.actor_class.__qualname__}.{name} >> … to wires=[…]"
                 )
