@@ -322,3 +322,14 @@ class ShutdownRequested(Event):
 
     def __str__(self) -> str:
         return f"{self.signal}: shutting down in order (again: at once)"
+
+
+@frozen
+class DeadlockFound(Event):
+    """Actors or tasks waited for each other; `circle` says who waits for whom, beginning with the wait that was broken off."""
+
+    level: ClassVar[int] = WARNING
+    circle: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path} would have waited for ever: {' → '.join(self.circle)}"

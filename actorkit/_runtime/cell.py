@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actorkit._runtime.gates import Gates
-from actorkit._runtime.holds import break_cycle_of_holds
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
 from actorkit._runtime.recovery import Recovery, check_answer
@@ -237,7 +236,7 @@ class Cell:
             self.notice_rest()
         elif self.holds:
             self.state, self.stop = HELD, True
-            break_cycle_of_holds(self)
+            self.kernel.deadlocks.held(self)
         else:
             self.state = IDLE
             if self.arrivals:
@@ -358,6 +357,7 @@ class Cell:
         self.recovery.cancel_retry()
         self.close()
         self.supervisor.on_exit(self, Exit(self.number, reason, **details))
+        self.kernel.deadlocks.exiting(self)
 
     def forget_watcher(self, watcher: Cell) -> None:
         """That actor does not watch it any more."""

@@ -9,6 +9,7 @@ import trio
 from attrs import frozen
 
 from actorkit._runtime.cell import Cell
+from actorkit._runtime.deadlocks import engages
 from actorkit._runtime.holds import release_holds
 from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation, down
 from actorkit._runtime.waits import Envelope
@@ -234,6 +235,7 @@ class ActorChild(Child):
     def cells(self) -> dict[str, Cell]:
         return {self.path: self.cell}
 
+    @engages
     async def start(self) -> None:
         cell = self.cell
         cell.number += 1
@@ -269,6 +271,7 @@ class ActorChild(Child):
         if self.cell.life is not None:
             self.cell.life.start_source()
 
+    @engages
     async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
         cell, life = self.cell, self.cell.life
         if life is None:
@@ -369,12 +372,14 @@ class SupervisorChild(Child):
     def cells(self) -> dict[str, Cell]:
         return {path: cell for child in self.supervisor.children.values() for path, cell in child.cells().items()}
 
+    @engages
     async def start(self) -> None:
         await self.supervisor.start()
 
     def start_sources(self) -> None:
         self.supervisor.start_sources()
 
+    @engages
     async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
         await self.supervisor.stop(reason, trio.current_time() + self.seconds(deadline))
         return reason

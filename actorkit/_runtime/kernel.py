@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.ledger import PortCounts, total
@@ -44,7 +45,8 @@ class Kernel:
         self.events = EventStream()
         self.timers = Timers(self.look)
         self.dead_letters = dead_letters
-        self.dispatcher = Dispatcher(self.look, self.crash)
+        self.deadlocks = Deadlocks(self)
+        self.dispatcher = Dispatcher(self.look, self.crash, self.deadlocks)
         self.context: Context = copy_context()
         self.nursery: trio.Nursery  # from `start` on
         self.token: trio.lowlevel.TrioToken

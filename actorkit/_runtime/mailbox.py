@@ -188,6 +188,7 @@ class Mailbox:
         if self._offer(message):
             return DONE
         waiter = Waiter(self.dispatcher, message)
+        waiter.port = self
         self._wait_for_room(waiter)
         return waiter
 

@@ -112,6 +112,11 @@ class Recovery:
         self._counted = delivered
         return self._budget.reserve(now) - now
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether the actor takes no message only for a while: it goes on by itself."""
+        return self._is_held
+
     def hold_until(self, time: float | None) -> None:
         """The actor takes no message before this time; None: until somebody says `go_on`."""
         self._cell.close()

@@ -82,7 +82,8 @@ class ActorRef(Generic[A_co]):
             AskFailed: the request was given up, or the actor has ended; `.error` says why, if a failure was behind it.
             trio.TooSlowError: there was no answer in time. A request not yet handled by then never is.
             ValueError: `timeout` is negative (a wrong type: TypeError).
-            DeadlockError: an actor asks itself while it handles a message.
+            DeadlockError: the answer would never come: an actor asks itself while it handles a message, or who is asked
+                waits, in the end, for the one who asks.
             MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
         """
         return cast("Awaitable[R]", ask(self.cell.resolved.get(port) or self.resolve(port), message, timeout))
@@ -230,7 +231,8 @@ def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
         if type(asker.message) is Envelope and asker.message.deadline < deadline and asker.state != CLOSED:  # in no hook
             deadline = asker.message.deadline
     envelope = Envelope(dispatcher, message, is_ask=True)
+    envelope.port = mailbox
     mailbox.ask(envelope)
     if deadline != math.inf and not envelope.done:
-        envelope.expire_at(deadline, mailbox)
+        envelope.expire_at(deadline)
     return envelope

@@ -54,6 +54,7 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.number = 0
         self.is_running = False
+        self.engaged: list[Cell | Supervisor] = []  # the children that it is starting or stopping right now
         self._window = RestartWindow(spec.max_restarts or 0, spec.within or 1.0)
         self._turns = Turns(kernel, path)
         self._one_stop = trio.Lock()
@@ -339,6 +340,7 @@ class Supervisor:
 
         Raises:
             UnknownActor: there is no such child; the text lists those there are.
+            DeadlockError: the child is, or waits for, the one who calls, so that one can't wait for it; it is stopped all the same.
         """
 
         async def stop() -> None:
@@ -354,7 +356,7 @@ class Supervisor:
             if was_waiting and name in self.children:
                 await self._restart(child)  # the bystanders that waited with it
 
-        await self._turns.ask(stop)
+        await self._turns.ask(stop, stops=list(self.children[name].cells().values()) if name in self.children else ())
 
     async def restart_child(self, name: str) -> None:
         """Starts a child again that was stopped, or has ended.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 from trio.lowlevel import Abort, checkpoint, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
+from actorkit._runtime.states import RUNNING
 from actorkit.errors import AskFailed
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Waiter:
     `gone`: the one who waited was killed or cancelled, or its deadline has passed; nobody needs the answer any more.
     """
 
-    __slots__ = ("cell", "clock", "dispatcher", "done", "error", "gone", "item", "mailbox", "patience", "task", "value")
+    __slots__ = ("cell", "clock", "dispatcher", "done", "error", "gone", "item", "mailbox", "patience", "port", "task", "value")
+
+    port: Mailbox  # whose actor has to do something for this wait to end
 
     def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
         self.dispatcher = dispatcher
@@ -74,18 +77,35 @@ class Waiter:
         if self.done:
             yield from self.dispatcher.breathe_now_and_then().__await__()
         else:
+            deadlocks = self.dispatcher.deadlocks
             cell = self.dispatcher.parkable()
             if cell is not None:
+                if self.port.cell.state >= RUNNING:  # else it has a turn coming, or needs none
+                    deadlocks.check(cell, self)
                 self.cell = cell
                 cell.waiter = self
                 if (yield PARKED) is DIE:
                     yield from checkpoint().__await__()  # under a cancelled scope: here trio raises Cancelled
             else:
+                owner = deadlocks.begin(self)
                 self.task = current_task()
-                yield from wait_task_rescheduled(self._abort).__await__()
+                try:
+                    yield from wait_task_rescheduled(self._abort).__await__()
+                finally:
+                    deadlocks.end(owner, self)
         if self.error is not None:
             raise self.error
         return self.value
+
+    @property
+    def awaited(self) -> object:
+        """Who has to go on for this wait to end: see deadlocks.py."""
+        return self.port.cell
+
+    @property
+    def description(self) -> str:
+        """The wait for people, after who waits."""
+        return f"waits for room at {self.port.path}"
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """Ends the wait with a value, or with an error; does nothing if it has ended already."""
@@ -127,10 +147,8 @@ class Envelope(Waiter):
     """
 
     __slots__ = (
-        "asked", "attempts", "deadline", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "timers",
+        "attempts", "deadline", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "timers",
     )  # fmt: skip
-
-    asked: Mailbox  # once there is a deadline
 
     def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
         super().__init__(dispatcher, None)  # not itself: that would be a cycle, left to the garbage collector
@@ -145,18 +163,21 @@ class Envelope(Waiter):
         self.deadline = float("inf")
         self.timers: Timers | None = None
 
-    def expire_at(self, deadline: float, asked: Mailbox) -> None:
+    @property
+    def description(self) -> str:
+        return f"asks {self.port.path}"
+
+    def expire_at(self, deadline: float) -> None:
         """Ends the ask in `trio.TooSlowError` at `deadline`."""
         self.deadline = deadline
-        self.asked = asked
-        self.timers = asked.cell.kernel.timers
+        self.timers = self.port.cell.kernel.timers
         self.timers.add(self)
 
     def fire(self) -> None:
         """The deadline has passed."""
         self.timers = None
         super().wake(
-            error=trio.TooSlowError(f"{self.asked.path} has not answered by the deadline of this ask; timeout= gives it more time")
+            error=trio.TooSlowError(f"{self.port.path} has not answered by the deadline of this ask; timeout= gives it more time")
         )
         self.abandon()
 
