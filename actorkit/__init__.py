@@ -25,6 +25,7 @@ from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown
 from actorkit._runtime.run import RunReport, run
 from actorkit._runtime.system import System, open_system
 from actorkit._runtime.ref import ActorRef, PortRef
+from actorkit._runtime.reply_streams import ReplyStream
 from actorkit._runtime.child import ChildCounts, ChildInfo
 from actorkit._runtime.supervisor import Supervisor
 from actorkit._runtime.cascade_manager import CascadeManager
@@ -126,6 +127,7 @@ __all__ = [
     "PortRef",
     "RecoveryAction",
     "RecoveryPolicy",
+    "ReplyStream",
     "ReportedError",
     "ResourceError",
     "Restart",

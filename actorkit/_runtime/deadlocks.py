@@ -19,7 +19,7 @@ from trio.lowlevel import Task, current_task
 
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.holds import release_holds
-from actorkit._runtime.states import CLOSED, HELD, IDLE, PARKED, RUNNING, WAITING
+from actorkit._runtime.states import CLOSED, HELD, IDLE, PARKED, READY, RUNNING, WAITING
 from actorkit._runtime.waits import Waiter, acting, handling
 from actorkit.errors import DeadlockError
 from actorkit.events import DeadlockFound
@@ -47,6 +47,13 @@ class Deadlocks:
         self._kernel = kernel
         self._waits: dict[Any, list[Waiter | Wait[Any]]] = {}  # of those that wait in trio
 
+    def waiting_one(self) -> Cell | Task:
+        """Who waits when this code does: the actor whose handler or hook it is part of, nurseries inside included, or else this task."""
+        task, cell = current_task(), handling.get()
+        if cell is None or cell.state in (IDLE, READY, PARKED, HELD):
+            return task  # begun in a handler, in a nursery from outside: that handler is over
+        return cell if cell.worker is None or _is_below(task, cell.worker.task) else task
+
     # ------------------------------------------------------------------------------------------------ a wait begins
 
     def check(self, owner: Node, waiter: Waiter) -> None:
@@ -59,7 +66,7 @@ class Deadlocks:
 
     def begin(self, waiter: Waiter) -> Node:
         """A task begins to wait, for itself or for the handler that it is part of; says which, for `end`. Raises as `check`."""
-        owner = waiting_one()
+        owner = self.waiting_one()
         if waiter.port.cell.state >= RUNNING:
             self.check(owner, waiter)
         self._waits.setdefault(owner, []).append(waiter)
@@ -75,7 +82,7 @@ class Deadlocks:
     @contextmanager
     def waiting_for(self, supervisor: Supervisor, stops: Sequence[Cell]) -> Generator[None]:
         """The block waits for a supervisor's turn, and for these actors to stop. Raises as `check`, before it begins."""
-        owner = waiting_one()
+        owner = self.waiting_one()
         what = f"for supervisor {supervisor.path}" + (f" to stop {', '.join(each.path for each in stops)}" if stops else "")
         waits: list[Wait[Any]] = [Wait(owner, (node,), f"{name_of(owner)} waits {what}") for node in (supervisor, *stops)]
         for wait in waits:
@@ -151,14 +158,6 @@ class Deadlocks:
         texts = tuple(wait.text for wait in circle)
         self._kernel.events.publish(DeadlockFound(name_of(circle[0].of), texts))
         return DeadlockError(f"this would wait for ever: {' → '.join(texts)}; {WAY_OUT}")
-
-
-def waiting_one() -> Cell | Task:
-    """Who waits when this code does: the actor whose handler or hook it is part of, nurseries inside included, or else this task."""
-    task, cell = current_task(), handling.get()
-    if cell is None or cell.state in (IDLE, PARKED, HELD):
-        return task  # begun in a handler, in a nursery from outside: that handler is over
-    return cell if cell.worker is None or _is_below(task, cell.worker.task) else task
 
 
 def _is_below(task: Task, ancestor: Task) -> bool:

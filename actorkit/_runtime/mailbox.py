@@ -44,7 +44,7 @@ class Mailbox:
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
         "is_async", "limit", "name", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings", "skipped",
-        "skipped_by", "types", "wired",
+        "skipped_by", "streams", "types", "wired",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
@@ -54,6 +54,7 @@ class Mailbox:
         self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.is_async = port.is_async
+        self.streams = port.is_stream
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0

@@ -15,6 +15,7 @@ from trio.lowlevel import disable_ki_protection
 from actorkit._runtime.annotations import message_types, runtime_types
 from actorkit._runtime.guards import CircuitBreaker, Throttle
 from actorkit._runtime.mailbox import type_names
+from actorkit._runtime.reply_streams import stream_rows
 from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecError, SpecTypeError, WiringError
 from actorkit.policy.checks import check_choice, check_count, check_flag, check_seconds, check_type, complaint
 from actorkit.policy.overflow import OverflowStrategy
@@ -88,6 +89,7 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         types: the class, or classes, of the messages that it takes.
         settings: its options.
         is_async: whether its handler is `async def`, or runs in a thread.
+        is_stream: whether its handler is an async generator, which streams its answer.
         spec: the child that it belongs to, in a wire to one of several actors of a class: `printer[Printer.in_line]`.
     """
 
@@ -97,7 +99,8 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         self.name = getattr(function, "__name__", "in_port")
         self.owner: type = object
         self.types: type | tuple[type, ...] = ()  # not known before the class is
-        self.is_async = settings.thread or is_async(function)
+        self.is_stream = inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
+        self.is_async = settings.thread or is_async(function) or self.is_stream
         self.spec: ChildSpec[Any] | None = None
         self.__doc__ = getattr(function, "__doc__", None)
 
@@ -128,11 +131,11 @@ class InPort(Generic[O_contra, M_contra, R_co]):
             raise PortDefinitionError(
                 f"{where}: @in_port decorates a method, not {function!r}; write def {self.name}(self, message: ItsType)"
             )
-        if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
-            raise PortDefinitionError(f"{where}: a handler returns its answer, it doesn't yield; use `return`")
-        if self.settings.thread and is_async(function):
+        if inspect.isgeneratorfunction(plain):
+            raise PortDefinitionError(f"{where}: a handler returns its answer, it doesn't yield; use `return`, or `async def` to stream it")
+        if self.settings.thread and (is_async(function) or self.is_stream):
             raise PortDefinitionError(f"{where}: thread=True is for a plain handler; write it as `def`, or leave thread out")
-        if self.settings.timeout is not None and not is_async(function):
+        if self.settings.timeout is not None and not (is_async(function) or self.is_stream):
             raise PortDefinitionError(f"{where}: timeout is for an async handler, which can be cut short; write it as `async def`")
         self.types = message_types(function, self.owner, self.name)
         if inspect.isfunction(function):
@@ -141,6 +144,8 @@ class InPort(Generic[O_contra, M_contra, R_co]):
     def bound_to(self, actor: Actor) -> Callable[[Any], Any]:
         """The handler of this very actor, as the runtime calls it."""
         handler: Callable[[Any], Any] = self.function.__get__(actor, type(actor))
+        if self.is_stream:
+            handler = partial(stream_rows, handler)
         if self.settings.thread:
             return partial(_in_thread, handler)
         if self.settings.timeout is not None:
@@ -208,7 +213,8 @@ def in_port(
 def in_port(handler: Any = None, /, **options: Any) -> Any:
     """Makes a method a typed mailbox port: its parameter's annotation is the type of message, what it returns is the answer.
 
-    The method may be `async def` or plain `def`. An actor handles one message at a time. Times are in seconds.
+    The method may be `async def` or plain `def`; an async generator streams its answer (`ref.stream`). An actor handles
+    one message at a time. Times are in seconds.
 
     Args:
         capacity: how many messages may wait; 1,024 by default.

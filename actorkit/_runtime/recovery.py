@@ -73,6 +73,8 @@ class Recovery:
         action, history = self._decide(context)
         envelope.attempts += 1
         envelope.failures = (*envelope.failures[-FAILURES_KEPT + 1 :], context)
+        if envelope.rows is not None:
+            envelope.rows.failed(envelope, context)
         if cell.gates is not None:
             cell.gates.heard_failure(context)
         if action in RETRIES:

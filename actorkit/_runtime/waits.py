@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.dead_letters import DeadLetter
     from actorkit._runtime.dispatcher import Dispatcher
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.reply_streams import Rows
     from actorkit._runtime.timers import Alarm, Timers
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -147,7 +148,7 @@ class Envelope(Waiter):
     """
 
     __slots__ = (
-        "attempts", "deadline", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "timers",
+        "attempts", "deadline", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "rows", "timers",
     )  # fmt: skip
 
     def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
@@ -161,6 +162,7 @@ class Envelope(Waiter):
         self.kept = False  # whether no overflow strategy may drop it
         self.letter: DeadLetter | None = None  # the dead letter that was sent again by this
         self.deadline = float("inf")
+        self.rows: Rows | None = None  # where the answer goes, if it is a stream
         self.timers: Timers | None = None
 
     @property
@@ -176,9 +178,7 @@ class Envelope(Waiter):
     def fire(self) -> None:
         """The deadline has passed."""
         self.timers = None
-        super().wake(
-            error=trio.TooSlowError(f"{self.port.path} has not answered by the deadline of this ask; timeout= gives it more time")
-        )
+        super().wake(error=trio.TooSlowError(f"{self.port.path} has not answered by the deadline of this ask; timeout= gives it more time"))
         self.abandon()
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
@@ -186,6 +186,8 @@ class Envelope(Waiter):
         if self.timers is not None:
             self.timers.remove(self)
             self.timers = None
+        if self.rows is not None:
+            self.rows.end(error)
         super().wake(value, error)
 
     def fail(self, text: str, error: ErrorContext | None = None) -> None:
