@@ -18,7 +18,8 @@ from actorkit.messages import Down, ExitReason
 
 # Trees
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, child, dynamic_supervisor, supervisor
-from actorkit._runtime.routing import Route, least_loaded, round_robin
+from actorkit._runtime.group_specs import PoolSpec, pool
+from actorkit._runtime.routing import Route, by_key, least_loaded, round_robin
 from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 
 # Running them
@@ -121,6 +122,7 @@ __all__ = [
     "OverflowStrategy",
     "PermanentError",
     "PoisonMessageError",
+    "PoolSpec",
     "PortCounts",
     "PortDefinitionError",
     "PortRef",
@@ -153,11 +155,13 @@ __all__ = [
     "ValidationError",
     "Wire",
     "WiringError",
+    "by_key",
     "child",
     "dynamic_supervisor",
     "in_port",
     "least_loaded",
     "open_system",
+    "pool",
     "round_robin",
     "run",
     "supervisor",

@@ -353,6 +353,10 @@ class Cell:
         self.resting = None
         return self.is_at_rest
 
+    def worked_off(self, life: Incarnation) -> None:
+        """All that its streams have brought is dealt with."""
+        life.drain()
+
     def exit(self, reason: ExitReason, **details: Any) -> None:
         """This life has to end: closes, and leaves the rest to the supervisor."""
         self.recovery.cancel_retry()

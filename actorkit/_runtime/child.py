@@ -36,7 +36,7 @@ class ChildInfo:
     Attributes:
         name: its name.
         path: its path.
-        kind: "actor" or "supervisor".
+        kind: "actor", "supervisor" or "pool".
         is_running: whether it is up.
         is_quarantined: whether it was set aside; `release` brings it back.
         incarnation: its present or last life.
@@ -81,6 +81,7 @@ class Child(ABC):
 
     Attributes:
         unit: the actor's cell, or the supervisor.
+        ref: its address; None for a supervisor.
         wanted: whether it is to be up; False once it has ended by itself, or was stopped by hand.
         completed: whether it has ended by itself; then it is not started again, not even as a bystander.
         added: whether it was started at run time, and is not part of its supervisor's spec.
@@ -94,6 +95,7 @@ class Child(ABC):
     def __init__(self, spec: Spec, unit: Cell | Supervisor) -> None:
         self.spec = spec
         self.unit = unit
+        self.ref: ActorRef[Any] | None = unit.ref if isinstance(unit, Cell) else None
         self.path = unit.path
         self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
         self.wanted = True
@@ -200,7 +202,7 @@ class Child(ABC):
             incarnation=self.number,
             restarts=self.restarts,
             restart=self.spec.restart,
-            ref=self.unit.ref if isinstance(self.unit, Cell) else None,
+            ref=self.ref,
         )
 
     def seconds(self, deadline: float) -> float:

@@ -128,6 +128,11 @@ class Incarnation:
                 self.cell.kernel.events.publish(SourceRestarted(self.cell.path))
             self.run_scope = self.spawn("run", type(self.actor).run, (self.actor,), self._run_returned, anyway=True)
 
+    def stop_source(self) -> None:
+        """Cancels `run`: the system is being stopped."""
+        if self.run_scope is not None:
+            self.run_scope.cancel()
+
     def _run_returned(self, _: object = None) -> None:
         self.run_is_over = True
         if self.cell.spec.restart is Restart.PERMANENT:
@@ -256,12 +261,20 @@ class Incarnation:
 
     def check_drained(self) -> None:
         """Once nothing is queued, in hand or under way any more, runs `on_drained`; then its own wires close."""
+        if self.is_worked_off:
+            self.cell.worked_off(self)
+
+    @property
+    def is_worked_off(self) -> bool:
+        """Whether its streams have ended, and nothing is queued, in hand or under way any more."""
         cell = self.cell
         if not cell.ending or cell.state != IDLE or cell.has_mail:
-            return
-        if self.tasks or any(timer.period is None for timer in self.timers):
-            return
-        cell.close()
+            return False
+        return not self.tasks and all(timer.period is not None for timer in self.timers)
+
+    def drain(self) -> None:
+        """Says the last words of its streams, and ends them."""
+        self.cell.close()
         self.tell_drained(self.end_streams)
 
     def tell_drained(self, then: Callable[[Any], None]) -> None:

@@ -72,6 +72,23 @@ class Mailbox:
         self.accepted = self.overflow.spilled  # what an earlier process left behind
         self.make_room()
 
+    is_door = False
+    """Whether it only passes messages on to others: see groups.py."""
+
+    def receiver(self, message: Any) -> Mailbox:
+        """The mailbox that a message sent here goes into."""
+        return self
+
+    @property
+    def address(self) -> str:
+        """What others call it by: where a dead letter of it is sent again."""
+        return self.path
+
+    @property
+    def load(self) -> int:
+        """How much there is to do before a message that came now would be handled."""
+        return len(self.queue) + len(self.room) + (self.cell.port is not None)
+
     # Messages enter here. Each of these leaves the books balanced; Ctrl-C cannot come in between.
 
     @enable_ki_protection
@@ -198,6 +215,11 @@ class Mailbox:
         self.room.append(waiter)
         self.limit = 0  # newcomers queue behind
         self.overflow.waits(self, waiter)
+
+    def take_over(self, waiter: Waiter) -> None:
+        """A sender that waited at another port waits here from now on."""
+        self._wait_for_room(waiter)
+        self.make_room()
 
     def _admit_waiting(self, waiter: Waiter) -> Any:
         self.overflow.waits_no_more(self, waiter)

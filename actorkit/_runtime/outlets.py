@@ -47,7 +47,12 @@ class Outlet:
         def always(_: object) -> Mailbox:
             return only
 
-        line = pick or always
+        chosen = pick or always
+
+        def through_the_door(message: object) -> Mailbox:
+            return chosen(message).receiver(message)
+
+        line = through_the_door if any(each.is_door for each in mailboxes) else chosen
         self.lines.append(line)
         for mailbox in mailboxes:
             self.targets.append(mailbox)
@@ -61,6 +66,12 @@ class Outlet:
         for mailbox in mailboxes:
             self.targets.remove(mailbox)
             mailbox.open_wires -= 1
+
+    def renew(self) -> None:
+        """Wires were added or taken out: the actor's sender is to take the shortest way again."""
+        life, name = self.cell.life, self.path.rpartition(".")[2]
+        if life is not None and name in life.senders:
+            life.senders[name].renew()
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""

@@ -175,11 +175,11 @@ class Recovery:
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
         if envelope is None:
-            letters.put(item, port.path, reason)
+            letters.put(item, port.address, reason)
         elif envelope.letter is not None:
             letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
         else:
-            letters.put(envelope.message, port.path, reason, envelope.failures, envelope.attempts)
+            letters.put(envelope.message, port.address, reason, envelope.failures, envelope.attempts)
         if envelope is not None:
             why = "the actor has ended" if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)

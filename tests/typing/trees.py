@@ -10,6 +10,7 @@ from actorkit import (
     ExponentialBackoffRetry,
     InPort,
     OutEnd,
+    PoolSpec,
     RecoveryPolicy,
     Restart,
     RunReport,
@@ -17,9 +18,11 @@ from actorkit import (
     Strategy,
     SupervisorSpec,
     Wire,
+    by_key,
     child,
     dynamic_supervisor,
     least_loaded,
+    pool,
     round_robin,
     run,
     supervisor,
@@ -91,12 +94,24 @@ assert_type(wire(Greeter.out_line, [Printer.in_line, Greeter.in_salute], route=l
 wire(Greeter.out_line, [Counter.in_add], route=round_robin)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 wire(Greeter.out_line, [Printer.in_line], route="round_robin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
+# A pool is typed by the constructor, too, and is one actor of its class.
+greeters = pool(Greeter, "Hello", size=3, route=by_key(len))
+assert_type(greeters, PoolSpec[Greeter])
+assert_type(pool(Printer, size=(2, 8), route=least_loaded).options(name="printers"), PoolSpec[Printer])
+assert_type(pool(child(Greeter, loud=True)), PoolSpec[Greeter])
+assert_type(greeters[Greeter.out_line] >> Printer.in_line, Wire)
+pool(Greeter, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pool(Printer, "a printer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pool(Printer, size="four")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportArgumentType]
+by_key("customer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
 # Trees.
 tree = supervisor(
     english.options(name="greeter"),
     supervisor(child(Greeter), name="inner"),
     dynamic_supervisor(name="workers", max_children=3),
     printer,
+    pool(Counter),
     wires=[Greeter.out_line >> Printer.in_line],
     strategy=Strategy.ONE_FOR_ONE,
     max_restarts=3,
