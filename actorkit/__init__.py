@@ -18,7 +18,7 @@ from actorkit.messages import Down, ExitReason
 
 # Trees
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, child, dynamic_supervisor, supervisor
-from actorkit._runtime.group_specs import PoolSpec, pool
+from actorkit._runtime.group_specs import KeyedSpec, PoolSpec, keyed, pool
 from actorkit._runtime.routing import Route, by_key, least_loaded, round_robin
 from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 
@@ -110,6 +110,7 @@ __all__ = [
     "ExitReason",
     "ExponentialBackoffRetry",
     "InPort",
+    "KeyedSpec",
     "Ledger",
     "LedgerImbalance",
     "LinearBackoffRetry",
@@ -159,6 +160,7 @@ __all__ = [
     "child",
     "dynamic_supervisor",
     "in_port",
+    "keyed",
     "least_loaded",
     "open_system",
     "pool",

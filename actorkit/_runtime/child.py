@@ -36,7 +36,7 @@ class ChildInfo:
     Attributes:
         name: its name.
         path: its path.
-        kind: "actor", "supervisor" or "pool".
+        kind: "actor", "supervisor", "pool" or "keyed".
         is_running: whether it is up.
         is_quarantined: whether it was set aside; `release` brings it back.
         incarnation: its present or last life.

@@ -12,178 +12,35 @@ last words of their streams together, when all of them have worked off what came
 from __future__ import annotations
 
 import sys
-from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
-
-from attrs import evolve
+from typing import TYPE_CHECKING, Any
 
 from actorkit._runtime.cell import Cell
+from actorkit._runtime.doors import Door, Keeper, MemberMailbox, payload
 from actorkit._runtime.incarnation import Incarnation
-from actorkit._runtime.ledger import PortCounts, total
-from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
-from actorkit._runtime.ports import PortSettings
 from actorkit._runtime.states import CLOSED
-from actorkit._runtime.waits import Envelope, handling
-from actorkit.errors import DeadlockError
+from actorkit._runtime.waits import Envelope
 from actorkit.events import ActorDrained
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Callable
 
     from actorkit._runtime.kernel import Kernel
-    from actorkit._runtime.ports import InPort
+    from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
-    from actorkit.policy.recovery import DeadLetterReason
-
-
-class Keeper(Protocol):
-    """Who has the members of a group, and knows which of them gets a message."""
-
-    number: int
-
-    def members(self) -> Collection[MemberCell]:
-        """All that exist."""
-        ...
-
-    def active(self) -> list[MemberCell]:
-        """Those that messages go to."""
-        ...
-
-    def picker(self, door: Door) -> Callable[[Any], Mailbox]:
-        """A function that picks the mailbox for a message to this door."""
-        ...
-
-    def another(self, door: Door, mailbox: Mailbox, message: Any) -> Mailbox:
-        """A mailbox that would do as well as this one, or this one if there is none."""
-        ...
-
-    def has_drained(self) -> None:
-        """The streams of the group have ended, and it is not needed any more."""
-        ...
-
-
-class Door(Mailbox):
-    """One in-port of a group: passes each message on to the mailbox of a member."""
-
-    __slots__ = ("absorbed", "group", "pick")
-
-    is_door = True
-
-    def __init__(self, group: GroupCell, port: InPort[Any, Any, Any]) -> None:
-        plain: InPort[Any, Any, Any] = copy(port)
-        plain.settings = PortSettings(capacity=port.settings.capacity)  # nothing ever waits here
-        super().__init__(group, plain)
-        self.group = group
-        self.limit = 0
-        self.absorbed = PortCounts()  # what members that exist no more have dealt with
-        self.pick: Callable[[Any], Mailbox]  # once it is known where to find this door
-
-    def _checked(self, message: Any) -> Mailbox:
-        if not isinstance(message, self.types):
-            raise self.wrong_type(message)
-        return self.pick(message)
-
-    def receiver(self, message: Any) -> Mailbox:
-        return self.pick(message)
-
-    def send(self, message: Any) -> Awaitable[None]:
-        return self._checked(message).send(message)
-
-    def send_again(self, envelope: Envelope) -> Awaitable[None]:
-        return self._checked(envelope.message).send_again(envelope)
-
-    def send_nowait(self, message: Any) -> None:
-        self._checked(message).send_nowait(message)
-
-    def emit(self, message: Any, emitter: Cell) -> None:
-        self._checked(message).emit(message, emitter)
-
-    def ask(self, envelope: Envelope) -> None:
-        mailbox, asker = self._checked(envelope.message), handling.get()
-        if asker is not None and mailbox.cell is asker:
-            mailbox = self.group.keeper.another(self, mailbox, envelope.message)
-            if mailbox.cell is asker:
-                raise DeadlockError(
-                    f"{asker.path} asks {self.path}, where it would be the one to answer: {asker.path} → {self.path} → {asker.path} would"
-                    " wait for ever, as it handles one message at a time; call the method directly, or ask from a background task"
-                )
-        mailbox.ask(envelope)
-
-    def admit(self, message: Any) -> None:
-        self.pick(message.message if type(message) is Envelope else message).admit(message)
-
-    @property
-    def load(self) -> int:
-        return min((each.mailbox(self.name).load for each in self.group.keeper.active()), default=0)
-
-    def absorb(self, counts: PortCounts) -> None:
-        """A member is no more: its numbers stay."""
-        self.absorbed = total([self.absorbed, counts])
-
-    def counts(self) -> PortCounts:
-        of_members = [each.mailboxes[self.name].counts() for each in self.group.keeper.members() if self.name in each.mailboxes]
-        return total([super().counts(), self.absorbed, *of_members])
-
-
-class MemberMailbox(Mailbox):
-    """One port of one member. Messages may move to other members."""
-
-    __slots__ = ("_moved", "door")
-
-    cell: MemberCell
-
-    def __init__(self, member: MemberCell, port: InPort[Any, Any, Any], door: Door) -> None:
-        self.door = door
-        self._moved = 0  # accepted here, and then handed to another member
-        super().__init__(member, port)
-
-    @property
-    def address(self) -> str:
-        return self.door.path
-
-    def counts(self) -> PortCounts:
-        counts = super().counts()
-        return evolve(counts, accepted=counts.accepted - self._moved)
-
-    def dead_letter_arrival(self, item: Any, reason: DeadLetterReason) -> None:
-        if self.cell.gone and self.cell not in self.door.group.keeper.members():
-            self.door.dead_letter_arrival(item, reason)
-        else:
-            self.accepted += 1
-            self.cell.recovery.dead_letter(self, item, reason)
-            self.cell.kernel.note_arrival(self.door.cell)
-
-    def move(self, item: Any, to: Mailbox) -> None:
-        """A message that was taken out of the queue here is queued there."""
-        self._moved += 1
-        to.put(item)
-
-    def move_waiting(self, owner: Callable[[Mailbox, Any], Mailbox]) -> None:
-        """Senders that wait for room here wait there instead, if their message is another's."""
-        for waiter in list(self.room):
-            to = owner(self, _payload(waiter.item))
-            if to is not self:
-                self.room.remove(waiter)
-                self.overflow.waits_no_more(self, waiter)
-                to.take_over(waiter)
-        self.make_room()
-
-
-def _payload(item: Any) -> Any:
-    return item.message if type(item) is Envelope else item
 
 
 class MemberCell(Cell):
     """One member of a group."""
 
-    __slots__ = ("group", "meanwhile")
+    __slots__ = ("group", "meanwhile", "passive")
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor, group: GroupCell) -> None:
         super().__init__(kernel, spec, path, supervisor)
         self.group = group
+        self.passive = False  # whether its actor sleeps, and another cell will have it
         self.meanwhile: Callable[[], None] | None = None  # to be called when no message is in hand
 
     def mailbox(self, name: str) -> Mailbox:
@@ -257,7 +114,7 @@ class MemberCell(Cell):
             mailbox = arrivals.popleft()
             item = mailbox.queue.popleft()
             stays = keep_tried and type(item) is Envelope and item.attempts
-            to = mailbox if stays else owner(mailbox, _payload(item))
+            to = mailbox if stays else owner(mailbox, payload(item))
             if to is not mailbox and isinstance(mailbox, MemberMailbox):
                 mailbox.move(item, to)
             else:
@@ -333,11 +190,12 @@ class GroupOutlet(Outlet):
 class GroupLife(Incarnation):
     """One life of a group, for those who deal with the ends of streams and of runs: what they ask of it, its members do."""
 
-    __slots__ = ("_group", "_said")
+    __slots__ = ("_group", "_late", "_said")
 
     def __init__(self, group: GroupCell, number: int) -> None:
         super().__init__(group, number)
         self._group = group
+        self._late: Incarnation | None = None  # one that the others wait for
         self._said: dict[Incarnation, bool] = {}  # members whose last words were asked for, and whether they were said
 
     def _lives(self) -> list[Incarnation]:
@@ -353,6 +211,7 @@ class GroupLife(Incarnation):
     def check_ending(self) -> None:
         for life in self._lives():
             life.check_ending()
+        self.drain_together()
 
     def check_drained(self) -> None:
         self.drain_together()
@@ -361,10 +220,18 @@ class GroupLife(Incarnation):
         """See `GroupCell.drain_together`."""
         if self._group.drained:
             return
-        lives = [member.life for member in self._group.keeper.active()]
-        present = [life for life in lives if life is not None and (life in self._said or life.is_worked_off)]
-        if not lives or len(present) < len(lives):
-            return
+        late = self._late
+        if late is not None and late.cell.life is late and not late.is_worked_off:
+            return  # as before: so all of them together are looked at a few times only, not each time that one is done
+        present: list[Incarnation] = []
+        for member in self._group.keeper.active():
+            life = member.life
+            if life is None or not (life in self._said or life.is_worked_off):
+                self._late = life
+                return
+            present.append(life)
+        if not present and self._group.in_streams and self._group.ready_to_drain:
+            self.end_streams()
         for life in present:
             if life not in self._said:
                 self._said[life] = False

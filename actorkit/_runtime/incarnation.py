@@ -315,8 +315,12 @@ class Incarnation:
             self.cell.kernel.done()
 
     def carry(self) -> tuple[object, int] | None:
-        """What a source hands on to its next life: its snapshot, with the version of that."""
-        if "snapshot" in self.hooks and "run" in self.hooks and self.started:
+        """What a source hands on to its next life."""
+        return self.snapshot() if "run" in self.hooks else None
+
+    def snapshot(self) -> tuple[object, int] | None:
+        """Its state, with the version of that; None if it has none, or can't tell."""
+        if "snapshot" in self.hooks and self.started:
             try:
                 return _call(type(self.actor).snapshot, self.actor), type(self.actor).state_version
             except Exception as error:

@@ -15,22 +15,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-import trio
-from attrs import evolve
-
-from actorkit._runtime.child import ActorChild, Child, SupervisorChild
+from actorkit._runtime.child import ActorChild, Child
+from actorkit._runtime.doors import Door
 from actorkit._runtime.group_specs import PoolSpec, limits
-from actorkit._runtime.groups import Door, GroupCell, GroupLife, MemberCell
-from actorkit._runtime.incarnation import down
+from actorkit._runtime.grouping import Group, GroupChild
+from actorkit._runtime.groups import MemberCell
 from actorkit._runtime.routing import KeyRoute
 from actorkit._runtime.sharing import Owning, Sharing
-from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec
+from actorkit._runtime.specs import ChildSpec, Spec
 from actorkit._runtime.supervisor import Supervisor
 from actorkit._runtime.timers import Alarm
-from actorkit.errors import SpecError
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.recovery import DeadLetterReason
-from actorkit.policy.restart import OnExhausted, Shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +73,10 @@ class MemberChild(ActorChild):
             self._pool.group.door(name).absorb(mailbox.counts())
 
 
-class Pool(Supervisor):
+class Pool(Group):
     """A pool at work: `system.supervisor(path)` of a pool, or `self.supervisor` of a member."""
+
+    kind = "pool"
 
     def __init__(self, kernel: Kernel, spec: PoolSpec[Any], path: str, parent: Supervisor) -> None:
         self.pool_spec = spec
@@ -86,26 +84,9 @@ class Pool(Supervisor):
         self._last = self._least  # the highest number that a member has had
         self._growing = False
         self._shrink_alarm: Alarm | None = None
-        self.children = {}
-        self.group = GroupCell(kernel, spec, path, parent, self)
-        kernel.cells[path] = self.group
+        super().__init__(kernel, spec, path, parent, [spec.member(number) for number in range(1, self._least + 1)])
         route = spec.route
         self._who = Owning(self.group, route.key) if isinstance(route, KeyRoute) else Sharing(self.group, route)
-        super().__init__(
-            kernel,
-            SupervisorSpec(
-                name=spec.name,
-                restart=spec.restart,
-                shutdown=Shutdown.INFINITY,
-                children=tuple(spec.member(number) for number in range(1, self._least + 1)),
-                max_restarts=3,
-                within=5.0,
-                recovery=spec.recovery,
-                when_exhausted=OnExhausted.QUARANTINE,
-            ),
-            path,
-            parent,
-        )
 
     def _add(self, spec: Spec, name: str) -> Child:
         assert isinstance(spec, ChildSpec)
@@ -114,18 +95,6 @@ class Pool(Supervisor):
         return child
 
     # ------------------------------------------------------------------------------------------------ who gets a message
-
-    def members(self) -> list[MemberCell]:
-        """See `Keeper`."""
-        return [child.cell for child in self.children.values() if isinstance(child, MemberChild)]
-
-    def active(self) -> list[MemberCell]:
-        """See `Keeper`."""
-        return [
-            child.cell
-            for child in self.children.values()
-            if isinstance(child, MemberChild) and child.wanted and not child.quarantined and not child.cell.gone
-        ]
 
     def picker(self, door: Door) -> Callable[[Any], Mailbox]:
         """See `Keeper`."""
@@ -159,47 +128,15 @@ class Pool(Supervisor):
 
     # ------------------------------------------------------------------------------------------------ its life
 
-    async def start(self) -> None:
-        group = self.group
-        group.accept()
-        group.status = "starting"
-        try:
-            await super().start()
-        except BaseException:
-            group.status = "stopped"
-            raise
-        group.number, group.status = self.number, "running"
-        group.life = GroupLife(group, self.number)
-        group.life.check_ending()
-
     async def stop(self, reason: ExitReason, deadline: float) -> None:
         if self._shrink_alarm is not None:
             self._cancel_shrinking(self._shrink_alarm)
         await super().stop(reason, deadline)
-        self.group.life, self.group.status = None, "stopped"
-
-    async def _stop_children(self, reason: ExitReason, deadline: float) -> None:
-        for child in self.children.values():
-            self._cancel_alarm(child)
-        async with trio.open_nursery() as nursery:
-            for child in self.children.values():
-                nursery.start_soon(child.stop, reason, deadline)
-
-    async def _count_and_restart(self, child: Child, exit: Exit) -> None:
-        await super()._count_and_restart(child, exit)
-        out = sum(each.quarantined for each in self.children.values())
-        if self._turns.is_open and 2 * out > len(self.children):
-            await self._give_up(f"{out} of its {len(self.children)} members are set aside", exit.error)
 
     async def _ended(self, child: Child, exit: Exit) -> None:
         await super()._ended(child, exit)
         if not self.active():
             await self._end(exit.reason, exit.error)
-
-    def has_drained(self) -> None:
-        """See `Keeper`."""
-        if self.parent is not None:
-            self.parent.on_exit(self, Exit(self.number, ExitReason.NORMAL, drained=True))
 
     # ------------------------------------------------------------------------------------------------ its size
 
@@ -274,68 +211,7 @@ class Pool(Supervisor):
             await self._shrink()
         self._shrink_later()
 
-    async def start_child(self, spec: Any, wires: Any = ()) -> Any:
-        """A pool makes its members itself: raises SpecError."""
-        raise SpecError(f"{self.path} is a pool, which makes its members itself: use resize, or give {spec!r} to the supervisor above")
 
-
-class PoolChild(SupervisorChild):
-    """A pool as its supervisor sees it."""
-
-    kind = "pool"
-
-    def __init__(self, pool: Pool, spec: PoolSpec[Any]) -> None:
-        # Its members have their own time to stop and their own restarts; what is asked of the pool itself is asked of a supervisor.
-        own = evolve(spec, shutdown=Shutdown.INFINITY, on_exhausted=None, max_restarts=None, within=None, backoff=None)
-        super().__init__(pool, own)
-        self.group = pool.group
-        self.ref = self.group.ref
-
-    @property
-    def is_drained(self) -> bool:
-        return self.group.drained
-
-    def cells(self) -> dict[str, Any]:
-        return {self.path: self.group}
-
-    async def start(self) -> None:
-        if self.completed:  # started by hand: its streams begin anew
-            self.group.drained = False
-        await super().start()
-
-    def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        self.group.refuse()
-        super().set_aside(reason, error)
-        down(self.group, reason, error, restarting=False)
-
-    def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        self.group.quarantined, self.group.status = True, "quarantined"
-        super().quarantine(reason, error)
-        down(self.group, reason, error, restarting=False)
-
-    def release(self) -> None:
-        self.group.quarantined = False
-        super().release()
-
-    def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
-        if not self.group.gone:
-            self.group.gone = True
-            self.group.status = "ended"
-            self.group.refuse()
-            super().retire(reason, error, why)
-            self.group.close_wires()
-            down(self.group, reason, error, restarting=False)
-
-    def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        self.group.restarts, self.group.status = self.restarts, "restarting"
-        super().restarting(reason, error)
-        down(self.group, reason, error, restarting=True)
-
-    def forget(self) -> None:
-        self.group.kernel.supervisors.pop(self.path, None)
-        self.group.kernel.remove(self.group)  # the members' numbers are the group's
-
-
-def make_pool(kernel: Kernel, spec: PoolSpec[Any], path: str, parent: Supervisor) -> PoolChild:
+def make_pool(kernel: Kernel, spec: PoolSpec[Any], path: str, parent: Supervisor) -> GroupChild:
     """A pool, as a child of `parent`."""
-    return PoolChild(Pool(kernel, spec, path, parent), spec)
+    return GroupChild(Pool(kernel, spec, path, parent), spec)

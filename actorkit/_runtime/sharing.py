@@ -11,7 +11,8 @@ from actorkit._runtime.key_slots import owners, slot_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorkit._runtime.groups import Door, GroupCell, MemberCell
+    from actorkit._runtime.doors import Door
+    from actorkit._runtime.groups import GroupCell, MemberCell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.routing import Route
 

@@ -90,7 +90,7 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
         self._turns.open()
         try:
-            for child in self.children.values():
+            for child in list(self.children.values()):
                 if not child.completed:
                     child.begin()
                     await child.start()

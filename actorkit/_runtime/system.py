@@ -13,9 +13,10 @@ from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
 from actorkit._runtime.dead_letters import DeadLetterQueue
-from actorkit._runtime.group_specs import PoolSpec
+from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
 from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.kernel import Kernel
+from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
 from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
@@ -83,7 +84,7 @@ class System:
         if not isinstance(tree, SupervisorSpec):
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
         self.kernel = Kernel(self, dead_letters, seed, spill_to)
-        self.kernel.makers[PoolSpec] = make_pool
+        self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
         self.dead_letters = dead_letters
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
         self.body = trio.CancelScope()  # the block that the user runs the system with

@@ -394,7 +394,7 @@ async def test_a_member_stopped_by_hand_is_passed_by() -> None:
 
 async def test_a_pool_makes_its_members_itself() -> None:
     async with open_system(pool(Clerk, [], size=2)) as system:
-        with pytest.raises(SpecError, match="use resize"):
+        with pytest.raises(SpecError, match="is a pool and makes its members itself"):
             await system.supervisor("root/supervisor/clerk").start_child(child(Clerk, []))
 
 

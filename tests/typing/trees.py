@@ -9,6 +9,7 @@ from actorkit import (
     ChildSpec,
     ExponentialBackoffRetry,
     InPort,
+    KeyedSpec,
     OutEnd,
     PoolSpec,
     RecoveryPolicy,
@@ -21,6 +22,7 @@ from actorkit import (
     by_key,
     child,
     dynamic_supervisor,
+    keyed,
     least_loaded,
     pool,
     round_robin,
@@ -102,8 +104,18 @@ assert_type(pool(child(Greeter, loud=True)), PoolSpec[Greeter])
 assert_type(greeters[Greeter.out_line] >> Printer.in_line, Wire)
 pool(Greeter, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pool(Printer, "a printer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-pool(Printer, size="four")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportArgumentType]
+pool(Printer, size="four")  # type: ignore[call-overload, call-arg]  # pyright: ignore[reportCallIssue, reportArgumentType]
 by_key("customer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# So are keyed actors.
+by_text = keyed(Greeter, "Hello", by=str, passivate_after=5.0, max_active=100)
+assert_type(by_text, KeyedSpec[Greeter])
+assert_type(by_text.options(name="greeters"), KeyedSpec[Greeter])
+assert_type(keyed(child(Greeter, loud=True), by=str), KeyedSpec[Greeter])
+assert_type(by_text[Greeter.out_line] >> Printer.in_line, Wire)
+keyed(Greeter, 3, by=str)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+keyed(Greeter, "Hello")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+keyed(Printer, by="name")  # type: ignore[call-overload, call-arg]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 # Trees.
 tree = supervisor(
@@ -112,6 +124,7 @@ tree = supervisor(
     dynamic_supervisor(name="workers", max_children=3),
     printer,
     pool(Counter),
+    keyed(Counter, by=abs).options(name="keyed"),
     wires=[Greeter.out_line >> Printer.in_line],
     strategy=Strategy.ONE_FOR_ONE,
     max_restarts=3,
