@@ -327,12 +327,12 @@ class Keyed(Group):
             self._report(child, exit, restarting=False)
         child.wanted, child.completed = False, True
         del self._awake[cell.key]
+        del self.children[child.name]  # before there may be another of this name
         cell.passive = True
-        self.children.pop(child.name)
         if cell.has_mail or any(mailbox.room for mailbox in cell.mailboxes.values()):
             cell.move_mail(lambda mailbox, message: self.pick_anyway(self.group.door(mailbox.name), message))
-        self.children[child.name] = child
-        self._remove(child, exit.reason, exit.error)
+        child.retire(exit.reason, exit.error)
+        child.forget()
         self.fill_places()
 
     def _is_failing(self, out: int) -> bool:

@@ -251,7 +251,21 @@ async def test_one_that_stops_itself_is_forgotten_and_what_follows_makes_a_new_o
 
         assert await ref.ask(Account.in_deposit, Deposit("ada", 1)) == 1
         assert scene.made == {"ada": 2}
+        assert [each.name for each in system.supervisor("root/supervisor/account").which_children()] == ["ada"]
         system.ledger().check()
+
+
+async def test_one_made_after_another_stopped_itself_is_restarted_like_any_other() -> None:
+    scene = Scene()
+    async with open_system(keyed(Account, scene, by=account)) as system:
+        ref = system.ref(Account)
+        await ref.send(Account.in_close, Deposit("ada", 0))
+        for amount in (1, 13, 2):
+            await ref.send(Account.in_deposit, Deposit("ada", amount))
+        scene.errors = {13: KeyError}
+        await system.settle()
+
+        assert await ref.ask(Account.in_deposit, Deposit("ada", 0)) == 3
 
 
 async def test_an_address_that_an_actor_gave_away_is_good_after_it_was_put_aside() -> None:
