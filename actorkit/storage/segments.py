@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 from zlib import crc32
 
 from attrs import field, frozen
@@ -19,12 +20,15 @@ Write = Callable[[int, "bytes | memoryview", int], int]
 
 HEADER_SIZE = 24
 
+# Windows has neither flag; that a module can be imported there does not mean that one can spill there.
+OPENING: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+"""How all files are opened: no symbolic link is followed, and no child process gets them."""
+
 _MAGIC = b"\xabREC"
 _BODY = struct.Struct(">4sIQI")  # magic, length and number of the content, its checksum
 _CHECKSUM = struct.Struct(">I")  # of the body
 _WINDOW = 64 * 1024  # read at once
 _KEPT = 64 * 1024  # of damaged data
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @frozen
@@ -105,7 +109,7 @@ class Segment:
         self._window_start = 0
         self._descriptor: int | None = None
         if size is None:
-            self._descriptor = os.open(self.name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+            self._descriptor = os.open(self.name, OPENING | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
 
     @property
     def name(self) -> str:
@@ -176,5 +180,5 @@ class Segment:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self.name, _FLAGS, dir_fd=self._directory)
+            self._descriptor = os.open(self.name, OPENING, dir_fd=self._directory)
         return self._descriptor

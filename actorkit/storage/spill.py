@@ -11,12 +11,12 @@ of the next record to be appended, as a witness against a tail that has vanished
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import stat
 import struct
+import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +25,7 @@ from zlib import crc32
 from attrs import frozen
 
 from actorkit.errors import StorageError
-from actorkit.storage.segments import HEADER_SIZE, Damaged, Segment, Write, damaged, header_at, with_header, write_all
+from actorkit.storage.segments import HEADER_SIZE, OPENING, Damaged, Segment, Write, damaged, header_at, with_header, write_all
 
 SEGMENT_SIZE = 8 * 2**20
 """Bytes after which a new segment is begun."""
@@ -34,7 +34,6 @@ _NAME = re.compile(r"([0-9]{20})\.spill")
 _POSITION = struct.Struct(">5Q")  # turn, segment, offset, number to read, number to append
 _CHECKSUM = struct.Struct(">I")
 _SLOT = 512  # a sector: what a disk writes whole
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @frozen
@@ -55,20 +54,23 @@ class SpillFiles:
         port: the name of the port, in any characters.
         max_bytes: of what waits here, headers included. The disk has one segment more at most.
         segment_size: bytes after which a new segment is begun.
-        write: what to write with.
+        write: what to write with; `os.pwrite` unless told otherwise.
 
     Raises:
-        StorageError: another process, or another object, uses the port's directory, or it belongs to somebody else.
+        StorageError: another process, or another object, uses the port's directory; it belongs to somebody else; or this
+            is no POSIX system.
         OSError: the files can't be made or read.
     """
 
-    def __init__(self, root: Path, port: str, *, max_bytes: int, segment_size: int = SEGMENT_SIZE, write: Write = os.pwrite) -> None:
+    def __init__(self, root: Path, port: str, *, max_bytes: int, segment_size: int = SEGMENT_SIZE, write: Write | None = None) -> None:
+        if sys.platform == "win32":
+            raise StorageError("messages can be spilled on POSIX systems only: choose another overflow strategy")
         self.directory = root / directory_name(port)
         self.repairs: tuple[Damaged, ...] = ()
         """What was found broken when the files were opened, and mended: the end of a record that a crash had cut short, say."""
         self._max_bytes = max_bytes
         self._segment_size = segment_size
-        self._write = write
+        self._write = write or os.pwrite
         self._descriptors: list[int] = []
         self._segments: deque[Segment] = deque()
         self._turn = 0
@@ -78,7 +80,7 @@ class SpillFiles:
         self._used = 0
         try:
             self._folder = self._own_directory(port)
-            self._position_file = self._hold(os.open("position", _FLAGS | os.O_CREAT, 0o600, dir_fd=self._folder))
+            self._position_file = self._hold(os.open("position", OPENING | os.O_CREAT, 0o600, dir_fd=self._folder))
             self._recover()
         except BaseException:
             self._let_go()
@@ -218,6 +220,8 @@ class SpillFiles:
 
     def _own_directory(self, port: str) -> int:
         """Makes the port's directory, locks it, and gives its descriptor."""
+        import fcntl  # not there on Windows, where this module is imported all the same
+
         self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
             self.directory.mkdir(mode=0o700, exist_ok=True)
@@ -226,7 +230,7 @@ class SpillFiles:
                 raise StorageError(f"{self.directory} belongs to another user: choose another directory for spilled messages")
             os.fchmod(folder, 0o700)
             try:
-                lock = self._hold(os.open("lock", _FLAGS | os.O_CREAT, 0o600, dir_fd=folder))
+                lock = self._hold(os.open("lock", OPENING | os.O_CREAT, 0o600, dir_fd=folder))
             except FileNotFoundError:  # its last user has just removed the directory
                 self._let_go()
                 continue

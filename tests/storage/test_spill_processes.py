@@ -76,3 +76,24 @@ def test_files_in_use_are_refused_until_their_process_is_dead(tmp_path: Path) ->
         process.kill()
         process.wait()
         assert drained(SpillFiles(tmp_path, "port", max_bytes=ROOMY)) == [b"mine"]
+
+
+def test_actorkit_can_be_imported_where_messages_cannot_be_spilled() -> None:
+    script = """
+import os, sys
+import trio  # its own parts for Windows need Windows
+sys.modules["fcntl"] = None
+del os.O_NOFOLLOW, os.pread, os.pwrite, os.fchmod
+from pathlib import Path
+import actorkit
+from actorkit.storage.spill import SpillFiles
+sys.platform = "win32"
+try:
+    SpillFiles(Path("nowhere"), "port", max_bytes=1)
+except actorkit.StorageError as error:
+    print(error)
+"""
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, text=True, capture_output=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("messages can be spilled on POSIX systems only: choose another overflow strategy\n", "")
