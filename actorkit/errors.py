@@ -6,8 +6,10 @@ ActorkitError
 │   ├── SpecError                             a child, a supervisor, an option
 │   │   └── SpecTypeError (TypeError)         …with a value of the wrong type, or an unknown option
 │   └── WiringError                           a wire
-├── MessageTypeError (TypeError)              a message that its port does not take; never accepted
-├── MailboxFull                               from `send_nowait`; never accepted
+├── PortError                                 a message could not be sent; never accepted
+│   ├── MessageTypeError (TypeError)          its port does not take it
+│   ├── MailboxFull                           its port has no room, and `send_nowait` does not wait
+│   └── PortConnectionError                   its port is in another process, which can't be reached any more
 ├── ActorNotRunning (RuntimeError)            an actor object used outside a running tree, or after its end
 ├── AskFailed                                 the asked actor could not answer
 ├── CallRejected                              a guard made no call
@@ -59,11 +61,23 @@ class WiringError(DefinitionError):
     """A wire has an end that is unknown, ambiguous, or of another type than its other end."""
 
 
-class MessageTypeError(ActorkitError, TypeError):
+class PortError(ActorkitError):
+    """A message could not be sent, and was not accepted. `port` is the path of the port that could not."""
+
+    def __init__(self, message: str, port: str | None = None) -> None:
+        super().__init__(message)
+        self.port = port
+
+
+class MessageTypeError(PortError, TypeError):
     """A message is not of the type that its port takes. Raised at the sender; nothing was accepted."""
 
 
-class MailboxFull(ActorkitError):
+class PortConnectionError(PortError):
+    """A port in another process cannot be reached, and was tried often enough."""
+
+
+class MailboxFull(PortError):
     """A port has no room, and the sender did not want to wait. Nothing was accepted."""
 
 

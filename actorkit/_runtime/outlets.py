@@ -80,10 +80,11 @@ class Outlet:
     def send_nowait(self, message: Any) -> None:
         """Sends to every wire, or to none: raises `MailboxFull` if one has no room."""
         receivers = self._receivers(message)
-        full = [each.path for each in receivers if not (each.has_room or each.cell.refuses or each.cell is self.cell)]
+        full = [each.path for each in receivers if not each.takes_at_once]
         if full:
             raise MailboxFull(
-                f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room"
+                f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room",
+                self.path,
             )
         for each in receivers:
             each.send_nowait(message)
@@ -98,7 +99,8 @@ class Outlet:
         if not isinstance(message, self.types):
             raise MessageTypeError(
                 f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
-                " send what the out-port was declared for"
+                " send what the out-port was declared for",
+                self.path,
             )
         if not self.lines:
             self.discarded += 1

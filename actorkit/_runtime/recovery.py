@@ -11,6 +11,7 @@ import trio
 from actorkit._runtime.dead_letters import FAILURES_KEPT
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
+from actorkit.errors import PortError
 from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped, PolicyFailed
 from actorkit.messages import ExitReason
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
@@ -238,7 +239,7 @@ class Recovery:
             severity=what.severity,
             category=what.category,
             component_name=self._cell.path,
-            port_name=None if port is None else port.name,
+            port_name=self._port_at_fault(error) if port is None else port.name,
             message_id=None if envelope is None else envelope.message_id,
             occurrence_count=seen + 1,
             first_occurrence=first,
@@ -248,6 +249,11 @@ class Recovery:
             exception=error,
             fingerprint=code,
         )
+
+    def _port_at_fault(self, error: Exception) -> str | None:
+        """The port that a send without a message in hand failed at: by its name, if it is this actor's."""
+        port = error.port if isinstance(error, PortError) else None
+        return None if port is None else port.removeprefix(f"{self._cell.path}.")
 
     def _decide(self, context: ErrorContext) -> tuple[RecoveryAction, list[ErrorContext]]:
         if self._history is None:

@@ -16,8 +16,10 @@ from actorkit.errors import (
     CallRejected,
     CommunicationError,
     DependencyError,
+    MailboxFull,
     PermanentError,
     PoisonMessageError,
+    PortConnectionError,
     ReportedError,
     ResourceError,
     RetryExhausted,
@@ -246,6 +248,8 @@ _BUILT_IN: Mapping[type[BaseException] | str, Verdict] = {
     DependencyError: _as_reported(_usual(ErrorCategory.DEPENDENCY)),
     ReportedError: _as_reported(_usual(ErrorCategory.PERMANENT)),  # DeadlockError as well
     AskFailed: _as_failed_ask,
+    MailboxFull: _usual(ErrorCategory.TRANSIENT),
+    PortConnectionError: _DISCONNECTED,
     CallRejected: _usual(ErrorCategory.DEPENDENCY),  # CircuitOpenError, BulkheadFull; `retry_after` reads theirs
     TimeoutError: _TOO_SLOW,
     ConnectionError: _as_connection_error,
