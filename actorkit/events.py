@@ -215,13 +215,25 @@ class MessagesDropped(Event):
 
 @frozen
 class SpillFailed(Event):
-    """A full port could not write to disk, or read from it: its senders wait for room."""
+    """A full port could not write to disk, or read from it: its senders wait for room. (A message that can't be encoded: once a class.)"""
 
     level: ClassVar[int] = CRITICAL
-    error: OSError
+    error: Exception
 
     def __str__(self) -> str:
         return f"{self.path} can't use its files on disk, so its senders wait for room: {self.error}"
+
+
+@frozen
+class SpillRepaired(Event):
+    """The files that an earlier process left behind were damaged, and have been mended; so many messages could not be saved."""
+
+    level: ClassVar[int] = ERROR
+    lost: int
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: its files on disk were damaged and have been mended, {self.lost:,} messages are lost: {self.found}"
 
 
 @frozen

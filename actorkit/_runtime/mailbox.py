@@ -14,7 +14,7 @@ from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
-from actorkit.errors import MailboxFull, MessageTypeError
+from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Mailbox:
     @enable_ki_protection
     def ask(self, envelope: Envelope) -> None:
         """Puts a request in; when the port is full it waits for room, within its deadline."""
+        self._check_fence(envelope)
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
         if self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
@@ -169,6 +170,7 @@ class Mailbox:
 
     def _offer(self, item: Any) -> bool:
         """Deals with a message if that needs no waiting; says whether it did."""
+        self._check_fence(item)
         if len(self.queue) < self.limit:
             self.put(item)
         elif self.cell.refuses:
@@ -181,8 +183,17 @@ class Mailbox:
 
     async def _send_after_a_breath(self, message: Any) -> None:
         # Not the other way round: a sender that is cancelled at the breath may rely on it that its message was not accepted.
+        self._check_fence(message)
         await self.dispatcher.breathe()
         await self.send(message)
+
+    def _check_fence(self, item: Any) -> None:
+        if self.dispatcher.is_fenced:
+            message = item.message if type(item) is Envelope else item
+            raise ActorNotRunning(
+                f"{self.path}: {shown(message)} was not accepted: the actor that sends it was cancelled and did not end, so it was fenced off;"
+                " a handler that is cancelled must let trio.Cancelled pass"
+            )
 
     def _send_when_full(self, message: Any) -> Awaitable[None]:
         if self._offer(message):

@@ -226,10 +226,17 @@ class SpillToDisk(Block):
         if self._retry is not None:
             mailbox.cell.kernel.timers.remove(self._retry)
         if not (self._lasting and reason is DeadLetterReason.SHUTDOWN):
-            while len(self._spill):
-                popped = self._spill.popleft()
-                self._give_up(mailbox, popped, popped.lost or reason)
+            self._give_up_all(mailbox, reason)
         self._spill.close()
+
+    def _give_up_all(self, mailbox: Mailbox, reason: DeadLetterReason) -> None:
+        while len(self._spill):
+            try:
+                popped = self._spill.popleft()
+            except OSError as error:  # they stay where they are, and count as spilled
+                mailbox.cell.kernel.events.publish(SpillFailed(mailbox.path, error))
+                return
+            self._give_up(mailbox, popped, popped.lost or reason)
 
     def _give_up(self, mailbox: Mailbox, popped: Popped, reason: DeadLetterReason) -> None:
         for _ in range(popped.messages):
