@@ -30,7 +30,7 @@ ActorkitError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from actorkit._runtime.run import RunReport
@@ -64,9 +64,12 @@ class WiringError(DefinitionError):
 class PortError(ActorkitError):
     """A message could not be sent, and was not accepted. `port` is the path of the port that could not."""
 
-    def __init__(self, message: str, port: str | None = None) -> None:
-        super().__init__(message)
+    port: str | None = None
+
+    def at(self, port: str) -> Self:
+        """This error, at that port."""
         self.port = port
+        return self
 
 
 class MessageTypeError(PortError, TypeError):

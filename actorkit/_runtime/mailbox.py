@@ -108,8 +108,8 @@ class Mailbox:
             raise self.wrong_type(message)
         if not self._offer(message):
             raise MailboxFull(
-                f"{self.path} is full ({self.capacity} queued): {shown(message)} was not accepted; await send() to wait for room", self.path
-            )
+                f"{self.path} is full ({self.capacity} queued): {shown(message)} was not accepted; await send() to wait for room"
+            ).at(self.path)
 
     @enable_ki_protection
     def emit(self, message: Any, emitter: Cell) -> None:
@@ -335,9 +335,8 @@ class Mailbox:
         """The error for a message that this port does not take."""
         return MessageTypeError(
             f"{self.path} takes {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
-            " send what the port takes, or widen the annotation of its handler",
-            self.path,
-        )
+            " send what the port takes, or widen the annotation of its handler"
+        ).at(self.path)
 
 
 def type_names(types: type | tuple[type, ...]) -> str:

@@ -83,9 +83,8 @@ class Outlet:
         full = [each.path for each in receivers if not each.takes_at_once]
         if full:
             raise MailboxFull(
-                f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room",
-                self.path,
-            )
+                f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room"
+            ).at(self.path)
         for each in receivers:
             each.send_nowait(message)
 
@@ -99,9 +98,8 @@ class Outlet:
         if not isinstance(message, self.types):
             raise MessageTypeError(
                 f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
-                " send what the out-port was declared for",
-                self.path,
-            )
+                " send what the out-port was declared for"
+            ).at(self.path)
         if not self.lines:
             self.discarded += 1
             if self.discarded == 1:

@@ -64,8 +64,9 @@ class _Messages:
         try:
             record = self._codec.encode(message)
         except EncodingError as error:
-            if type(message) not in self._refused:
-                self._refused.add(type(message))
+            kind: type = type(message)
+            if kind not in self._refused:
+                self._refused.add(kind)
                 self._mailbox.cell.kernel.events.publish(SpillFailed(self._mailbox.path, error))
             return False
         return self._files.append(record)
