@@ -6,7 +6,7 @@ import inspect
 import tempfile
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actorkit._runtime.overflow import Popped, SpillToDisk
 from actorkit.errors import DecodingError, EncodingError
@@ -60,11 +60,11 @@ class _Messages:
         self._mailbox = mailbox
         self._refused: set[type] = set()  # classes that could not be encoded, and were reported
 
-    def append(self, message: Any) -> bool:
+    def append(self, message: object) -> bool:
         try:
             record = self._codec.encode(message)
         except EncodingError as error:
-            kind: type = type(message)
+            kind = type(message)
             if kind not in self._refused:
                 self._refused.add(kind)
                 self._mailbox.cell.kernel.events.publish(SpillFailed(self._mailbox.path, error))
