@@ -191,7 +191,7 @@ class Mailbox:
         if self.dispatcher.is_fenced:
             message = item.message if type(item) is Envelope else item
             raise ActorNotRunning(
-                f"{self.path}: {shown(message)} was not accepted: the actor that sends it was cancelled and did not end, so it was fenced off;"
+                f"{self.path}: {shown(message)} was not accepted: the actor that sends it was cancelled, did not end, and was fenced off;"
                 " a handler that is cancelled must let trio.Cancelled pass"
             )
 
