@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,7 +55,7 @@ class Recovery:
         self._errors = self._counted = 0
         self._budget: RetryBudget | None = None
         self._history: deque[ErrorContext] | None = None
-        self._occurrences: dict[str, tuple[int, float]] | None = None  # fingerprint → how often, first when
+        self._occurrences: dict[str, tuple[int, float, datetime]] | None = None  # fingerprint → how often, first when
         self._poisons: dict[str, None] | None = None
 
     # The way of a message that failed
@@ -222,8 +223,9 @@ class Recovery:
         code = fingerprint(error)
         if self._occurrences is None:
             self._occurrences = {}
-        seen, first = self._occurrences.pop(code, (0, now))
-        self._occurrences[code] = (seen + 1, first)
+        moment = datetime.now(UTC)
+        seen, first, first_seen = self._occurrences.pop(code, (0, now, moment))
+        self._occurrences[code] = (seen + 1, first, first_seen)
         if len(self._occurrences) > HISTORY:
             del self._occurrences[next(iter(self._occurrences))]
         self._errors += 1
@@ -244,6 +246,8 @@ class Recovery:
             occurrence_count=seen + 1,
             first_occurrence=first,
             last_occurrence=now,
+            first_seen=first_seen,
+            last_seen=moment,
             recovery_attempts=0 if envelope is None else envelope.attempts,
             metadata=metadata,
             exception=error,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import Attribute, field, frozen
 from attrs.exceptions import NotCallableError
@@ -29,6 +29,9 @@ from actorkit.errors import (
 )
 from actorkit.policy.checks import check_choice, check_exception_type, complaint
 from actorkit.policy.wording import leaves, one_line, only_member, text_of, trace_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds that an exception can make its message wait at most: an hour."""
@@ -105,6 +108,8 @@ class ErrorContext:
         occurrence_count: how often this failure has been seen, this time included.
         first_occurrence: seconds on the runtime's clock.
         last_occurrence: seconds on the runtime's clock.
+        first_seen: the same in UTC, for records.
+        last_seen: the same in UTC, for records.
         recovery_attempts: how often the message had been tried before this time.
         metadata: whatever else is known. The runtime sets "known_poison" when this kind of failure has made a
             message poison before.
@@ -123,6 +128,8 @@ class ErrorContext:
     occurrence_count: int = 1
     first_occurrence: float = 0.0
     last_occurrence: float = 0.0
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
     recovery_attempts: int = 0
     metadata: Mapping[str, Any] = field(factory=dict[str, Any])
     exception: BaseException | None = None

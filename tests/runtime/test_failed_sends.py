@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import trio
 
 from actorkit import Actor, ErrorCategory, ErrorContext, MailboxFull, OutPort, child, in_port, open_system, supervisor
@@ -69,3 +71,26 @@ async def test_a_port_without_room_is_a_transient_failure() -> None:
         assert {error.category for error in errors} == {ErrorCategory.TRANSIENT}
         assert {type(error.exception) for error in errors} == {MailboxFull}
         assert system.ledger().dead_lettered_by == {"retries_exhausted": 1}
+
+
+async def test_a_failure_says_when_it_was_seen_first_and_last_on_both_clocks() -> None:
+    class Fails(Actor):
+        @in_port
+        def in_go(self, number: int) -> None:
+            raise ValueError(number)
+
+    started = datetime.now(UTC)
+    async with open_system(child(Fails)) as system:
+        for number in range(2):
+            await system.ref(Fails).send(Fails.in_go, number)
+            await system.settle()
+            await trio.sleep(10)
+
+        first, second = (letter.error for letter in await system.dead_letters.inspect())
+
+    assert first is not None
+    assert second is not None
+    assert (first.occurrence_count, second.occurrence_count) == (1, 2)
+    assert second.last_occurrence - second.first_occurrence == 10
+    assert second.first_seen == first.first_seen
+    assert started <= first.first_seen <= second.last_seen <= datetime.now(UTC)  # type: ignore[operator]
