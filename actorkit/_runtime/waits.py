@@ -42,9 +42,10 @@ class Done:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return cast("Generator[Any, Any, None]", iter(()))  # an empty iterator is all that `await` needs here
+        return _NOTHING
 
 
+_NOTHING = cast("Generator[Any, Any, None]", iter(()))  # an empty iterator is all that `await` needs; making one each time costs 50 ns
 DONE = Done()
 
 
