@@ -11,11 +11,13 @@ import pytest
 from attrs import frozen
 
 import actorkit
-from actorkit import events
+from actorkit import events, in_port
+from actorkit._runtime.ports import PortSettings
 from tests.docs.pages import ROOT
 
 ENTRY = re.compile(r"^( *)- `(\w+)(\(.*?\))?`:", re.MULTILINE)
 EVENTS = {name: value for name, value in vars(events).items() if isinstance(value, type) and issubclass(value, events.Event)}
+TAKES_THE_OPTIONS_OF = {in_port: PortSettings}
 PUBLIC = {**{name: getattr(actorkit, name) for name in actorkit.__all__}, **EVENTS}
 
 
@@ -54,7 +56,7 @@ def documented(parameters: str) -> list[tuple[str, Any, Any]]:
 
 def real(value: Any, *, of_class: bool) -> list[tuple[str, Any, Any]]:
     """The same of the real thing."""
-    parameters = list(inspect.signature(value).parameters.values())
+    parameters = list(inspect.signature(TAKES_THE_OPTIONS_OF.get(value, value)).parameters.values())
     return [(each.name, each.kind, each.default) for each in parameters[1 if of_class else 0 :]]
 
 
