@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEAST_RATE = 1.0
 """Messages a second that a slow-down starts from at least."""
+LAG = 0.01
+"""Seconds by which a timer may be late: what could have been handled meanwhile is let through at once, so the rate holds."""
 
 _AT_FAULT = (
     ErrorCategory.TRANSIENT,
@@ -123,7 +125,7 @@ class Gates:
         now = self._cell.kernel.now()
         if self._slow is None:
             rate = max(LEAST_RATE, delivered / max(1.0, now - self._started))
-            self._slow = TokenBucket(ThrottleSettings(rate=rate))
+            self._slow = TokenBucket(ThrottleSettings(rate=rate, burst=max(1, round(rate * LAG))))
         self._slow.slow_down(now)
 
     @property
