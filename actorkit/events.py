@@ -237,6 +237,28 @@ class SpillRepaired(Event):
 
 
 @frozen
+class CircuitOpened(Event):
+    """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
+
+    level: ClassVar[int] = WARNING
+    retry_after: float | None
+
+    def __str__(self) -> str:
+        how_long = "until somebody resets it" if self.retry_after is None else f"{self.retry_after:g} s, then it tries one"
+        return f"{self.path}: its breaker is open, so messages wait: {how_long}"
+
+
+@frozen
+class CircuitClosed(Event):
+    """A port's breaker lets messages through again."""
+
+    level: ClassVar[int] = INFO
+
+    def __str__(self) -> str:
+        return f"{self.path}: its breaker is closed again, what waits is handled"
+
+
+@frozen
 class HandlerBlocks(Event):
     """A handler has held the thread for so long that nobody else had a turn; `stack` says where it is."""
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from actorkit.policy.breaker import Breaker, Outcome, Token
+from actorkit.events import CircuitClosed, CircuitOpened
+from actorkit.policy.breaker import Breaker, CircuitState, Outcome, Token
 from actorkit.policy.taxonomy import ErrorCategory
 from actorkit.policy.throttle import ThrottleSettings, TokenBucket
 
@@ -106,8 +107,12 @@ class Gates:
 
     def heard(self, outcome: Outcome) -> None:
         """What has become of the message that was let through last; only the first word counts."""
-        if self._token is not None and self._breaker is not None:
-            self._breaker.release(self._token, outcome, self._cell.kernel.now())
+        port, breaker = self._port, self._breaker
+        if self._token is not None and breaker is not None and port is not None:
+            before = breaker.state
+            breaker.release(self._token, outcome, self._cell.kernel.now())
+            if breaker.state is not before:
+                tell(port, breaker)
         self._port = self._breaker = self._token = None
 
     def heard_failure(self, error: ErrorContext) -> None:
@@ -132,3 +137,12 @@ class Gates:
     def rate(self) -> float | None:
         """Messages a second that a slow-down leaves; None when there is none."""
         return None if self._slow is None else self._slow.rate
+
+
+def tell(port: Mailbox, breaker: Breaker) -> None:
+    """Says that the breaker of a port has opened, or closed."""
+    events = port.cell.kernel.events
+    if breaker.state is CircuitState.CLOSED:
+        events.publish(CircuitClosed(port.path))
+    else:
+        events.publish(CircuitOpened(port.path, breaker.settings.recovery_timeout if breaker.state is CircuitState.OPEN else None))

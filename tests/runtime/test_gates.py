@@ -21,6 +21,7 @@ from actorkit import (
     in_port,
     open_system,
 )
+from actorkit.events import CircuitClosed, CircuitOpened
 
 
 class Caller(Actor):
@@ -76,6 +77,31 @@ async def test_bad_data_does_not_open_a_breaker() -> None:
         assert ref.port(Caller.in_call).breaker.state is CircuitState.CLOSED
         assert system.ledger().dead_lettered_by == {DeadLetterReason.VALIDATION: 20}
         assert trio.current_time() < 1
+
+
+async def test_a_breaker_says_when_it_opens_and_closes() -> None:
+    def serve(number: int) -> None:
+        if trio.current_time() < 100:
+            raise DependencyError("the service is down")
+
+    async with open_system(child(Caller, serve, []), seed=1) as system:
+        events = system.events(CircuitOpened, CircuitClosed)
+        ref = system.ref(Caller)
+        breaker = ref.port(Caller.in_call).breaker
+        for number in range(5):
+            await ref.send(Caller.in_call, number)
+        await system.settle()
+        breaker.isolate()
+        breaker.reset()
+
+    port = "root/supervisor/caller.in_call"
+    assert [event async for event in events] == [
+        CircuitOpened(port, 60),
+        CircuitOpened(port, 60),  # the first probe fails
+        CircuitClosed(port),
+        CircuitOpened(port, None),
+        CircuitClosed(port),
+    ]
 
 
 async def test_an_isolated_breaker_holds_messages_until_it_is_reset() -> None:
