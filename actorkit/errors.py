@@ -11,6 +11,7 @@ ActorkitError
 │   ├── MailboxFull                           its port has no room, and `send_nowait` does not wait
 │   └── PortConnectionError                   its port is in another process, which can't be reached any more
 ├── ActorNotRunning (RuntimeError)            an actor object used outside a running tree, or after its end
+├── StashError (RuntimeError)                 `stash` without a message in hand, or twice
 ├── AskFailed                                 the asked actor could not answer
 ├── CallRejected                              a guard made no call
 │   ├── CircuitOpenError                      its circuit breaker is open
@@ -86,6 +87,10 @@ class MailboxFull(PortError):
 
 class ActorNotRunning(ActorkitError, RuntimeError):
     """An actor object is used outside a running tree, or after it has ended."""
+
+
+class StashError(ActorkitError, RuntimeError):
+    """There is no message that an actor could stash: it handles none, or has stashed it already."""
 
 
 class AskFailed(ActorkitError):

@@ -17,8 +17,7 @@ from actorkit.policy.taxonomy import ErrorCategory
 from actorkit.policy.throttle import ThrottleSettings, TokenBucket
 
 if TYPE_CHECKING:
-    from collections import deque
-
+    from actorkit._runtime.arrivals import Arrivals
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit.policy.taxonomy import ErrorContext
@@ -73,9 +72,11 @@ class Gates:
         gate = self._of_ports.get(port)
         return None if gate is None else gate.breaker
 
-    def admit(self, arrivals: deque[Mailbox]) -> int:
+    def admit(self, arrivals: Arrivals) -> int:
         """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
         self.heard(Outcome.IGNORED)  # of a message that was cut short
+        while arrivals and arrivals[0].is_paused:
+            arrivals.popleft().queue.popleft()  # sets that entry aside
         if not arrivals:
             return 0
         port = arrivals[0]

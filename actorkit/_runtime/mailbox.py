@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.attentive import NOTHING, AttentiveQueue
 from actorkit._runtime.holds import hold, let_go
-from actorkit._runtime.idle import AttentiveQueue
 from actorkit._runtime.ledger import EMPTY, PortCounts
 from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
@@ -57,7 +57,7 @@ class Mailbox:
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0
-        self.queue: deque[Any] = deque() if self.settings.idle_timeout is None else AttentiveQueue()
+        self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         self.room: deque[Waiter] = deque()
         self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
@@ -155,6 +155,16 @@ class Mailbox:
     def has_room(self) -> bool:
         """Whether a message can just be put in."""
         return len(self.queue) < self.limit
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its actor leaves its messages alone."""
+        return isinstance(self.queue, AttentiveQueue) and self.queue.shelf is not None
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether no message is taken at no fault of the senders: see `block_timeout`."""
+        return self.cell.stands_still or self.is_paused
 
     def put(self, item: Any) -> None:
         """Queues a message, whatever the capacity, and counts it."""
@@ -262,6 +272,11 @@ class Mailbox:
         self.queue.appendleft(item)
         self.cell.arrivals.appendleft(self)
 
+    def pass_over(self, envelope: Envelope) -> None:
+        """What was taken out is not to be handled: its asker has gone, or it is no message at all."""
+        if envelope is not NOTHING:
+            self.skip("asker_gone")
+
     def skip(self, reason: str) -> None:
         """Counts the message in hand as skipped."""
         self.skipped += 1
@@ -287,7 +302,10 @@ class Mailbox:
         """Takes the message at this place out of the queue; what becomes of it is for the caller to count."""
         item = self.queue[place]
         del self.queue[place]
-        arrivals = self.cell.arrivals
+        queue, arrivals = self.queue, self.cell.arrivals
+        if isinstance(queue, AttentiveQueue) and queue.shelf is not None and self in queue.shelf:
+            queue.shelf.remove(self)  # which of its entries goes makes no difference to the order in this port
+            return item
         del arrivals[[n for n, mailbox in enumerate(arrivals) if mailbox is self][place] if place else arrivals.index(self)]
         return item
 
@@ -301,8 +319,9 @@ class Mailbox:
 
     def dead_letter_all(self, reason: DeadLetterReason) -> None:
         """The actor is gone for good: what waits becomes dead letters."""
-        queue, self.queue = self.queue, deque()
-        for item in queue:
+        items = list(self.queue)
+        self.queue.clear()
+        for item in items:
             self.cell.recovery.dead_letter(self, item, reason)
         self.overflow.close(self, reason)
         self.make_room()
@@ -324,7 +343,7 @@ class Mailbox:
             dead_lettered=self.dead_lettered,
             dropped=self.dropped,
             spilled=self.overflow.spilled,
-            queued=len(self.queue),
+            queued=len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self)),
             in_flight=(self.cell.port is self) + len(self.parked),
             dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
             skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),

@@ -44,10 +44,10 @@ class Block:
         """A sender's wait is over, whatever ended it."""
 
     def stand_still(self, mailbox: Mailbox) -> None:
-        """The actor takes no message for a while: no sender's patience is to suffer from that."""
+        """No message is taken for a while: no sender's patience is to suffer from that."""
 
     def go_on(self, mailbox: Mailbox) -> None:
-        """It does again."""
+        """Messages are taken again, unless the port is paused."""
 
     def refill(self, mailbox: Mailbox) -> None:
         """There may be room: brings back what waits elsewhere. It comes before any sender that waits."""
@@ -69,7 +69,7 @@ class BlockFor(Block):
 
     def waits(self, mailbox: Mailbox, waiter: Waiter) -> None:
         waiter.patience = self._timeout
-        if not mailbox.cell.stands_still:
+        if not mailbox.stands_still:
             self._start(mailbox, waiter)
 
     def waits_no_more(self, mailbox: Mailbox, waiter: Waiter) -> None:
@@ -83,7 +83,7 @@ class BlockFor(Block):
             self.waits_no_more(mailbox, waiter)
 
     def go_on(self, mailbox: Mailbox) -> None:
-        for waiter in mailbox.room:
+        for waiter in mailbox.room if not mailbox.stands_still else ():
             self._start(mailbox, waiter)
 
     def _start(self, mailbox: Mailbox, waiter: Waiter) -> None:

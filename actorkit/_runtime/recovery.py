@@ -35,6 +35,12 @@ POISONS = 1_000
 """How many fingerprints of poison are remembered per actor."""
 RETRIES = (RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK)
 """The same instance tries again: without a throttle or a breaker, the others are nothing but a retry."""
+WITHOUT_FAILURE = {
+    DeadLetterReason.EXPIRED: "it waited there for longer than the port's deadline",
+    DeadLetterReason.OVERFLOW: "the port was full",
+    DeadLetterReason.OVERFLOW_TIMEOUT: "the port was full for too long",
+}
+"""Why a message was given up that no handler has failed on; for all other reasons, its actor has ended."""
 OURS = RecoveryPolicy()
 """Decides instead of a user's policy that raises."""
 
@@ -63,14 +69,12 @@ class Recovery:
     def message_failed(self, error: Exception, life: Incarnation | None) -> None:
         """The handler of the message in hand has raised."""
         cell, port = self._cell, self._cell.port
+        if cell.aside is not None:
+            cell.aside.unmark()
         if cell.killed or cell.life is not life or port is None:
             cell.kernel.events.publish(CleanupFailed(cell.path, "a cancelled handler", error))
             return
-        envelope = cell.message
-        if type(envelope) is not Envelope:
-            envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
-        if envelope.message_id is None:
-            envelope.message_id = f"{port.path}#{port.accepted - len(port.queue)}"
+        envelope = self.envelope_in_hand(port)
         context = self._describe(error, port, envelope)
         action, history = self._decide(context)
         envelope.attempts += 1
@@ -90,6 +94,16 @@ class Recovery:
         else:
             charged, envelope.restarted = not envelope.restarted, True  # restarts while one message is being tried count once
             cell.exit(ExitReason.FAILED, error=context, charged=charged)
+
+    def envelope_in_hand(self, port: Mailbox) -> Envelope:
+        """The message in hand, with its identity, which is its number at its port."""
+        cell = self._cell
+        envelope = cell.message
+        if type(envelope) is not Envelope:
+            envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
+        if envelope.message_id is None:
+            envelope.message_id = f"{port.path}#{port.accepted - len(port.queue)}"
+        return envelope
 
     def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
         """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
@@ -183,7 +197,7 @@ class Recovery:
         else:
             letters.put(envelope.message, port.path, reason, envelope.failures, envelope.attempts)
         if envelope is not None:
-            why = "the actor has ended" if error is None else f"its handler failed: {error.summary}"
+            why = WITHOUT_FAILURE.get(reason, "the actor has ended") if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
 
     # Failures without a message
