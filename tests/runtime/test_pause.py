@@ -20,9 +20,9 @@ from actorkit import (
     child,
     in_port,
     open_system,
-    run,
     supervisor,
 )
+from tests.runs import run_inside
 
 
 class Worker(Actor):
@@ -347,7 +347,7 @@ async def test_a_run_does_not_wait_for_a_paused_port_and_says_so() -> None:
             await self.out_work.send("a")
 
     tree = supervisor(child(Source), child(Worker, [], paused_from_the_start=True), wires=[Source.out_work >> Worker.in_work])
-    report = await trio.to_thread.run_sync(run, tree)
+    report = await run_inside(tree)
 
     assert report.ledger.dead_lettered_by == {"shutdown": 1}
     assert report.outcome == "completed, but 1 messages could not be handled any more"
@@ -380,7 +380,7 @@ async def test_a_stream_has_not_ended_while_its_mail_waits_in_a_paused_port() ->
             steps.append("drained")
 
     tree = supervisor(child(Source), child(Sink), wires=[Source.out_work >> Sink.in_work])
-    report = await trio.to_thread.run_sync(run, tree)
+    report = await run_inside(tree)
 
     assert steps == ["a", "drained"]
     assert report.ledger.processed == 1

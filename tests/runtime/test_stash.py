@@ -28,9 +28,9 @@ from actorkit import (
     child,
     in_port,
     open_system,
-    run,
     supervisor,
 )
+from tests.runs import run_inside
 
 
 @frozen
@@ -387,7 +387,7 @@ async def test_a_run_does_not_wait_for_stashed_messages_and_says_so() -> None:
     def whole() -> SupervisorSpec:
         return supervisor(child(Source), child(Door, Seen()), wires=[Source.out_number >> Door.in_other])
 
-    report = await trio.to_thread.run_sync(run, whole())
+    report = await run_inside(whole())
 
     assert report.ledger.dead_lettered_by == {"shutdown": 2}
     assert report.outcome == "completed, but 2 messages could not be handled any more"
@@ -419,7 +419,7 @@ async def test_the_last_words_of_a_stream_may_bring_stashed_messages_back() -> N
             self.unstash_all()
 
     tree = supervisor(child(Source), child(Late), wires=[Source.out_number >> Late.in_number])
-    report = await trio.to_thread.run_sync(run, tree)
+    report = await run_inside(tree)
 
     assert seen == [0, 1, 2, 3]
     assert report.outcome == "completed"
