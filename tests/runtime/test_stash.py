@@ -570,3 +570,26 @@ async def test_failures_of_different_messages_are_told_apart_when_they_were_stas
 
         assert seen.numbers == [1, 2, 3, 4]
         assert names == [f"root/top/fragile.in_number#{number}" for number in (1, 2, 3, 4)]
+
+
+async def test_a_message_that_fails_after_unstashing_at_its_own_port_is_told_apart_from_those_that_came_back() -> None:
+    seen = Seen()
+
+    class Fragile(Actor):
+        @in_port
+        def in_number(self, number: int) -> None:
+            if number < 3 and not seen.failures:
+                self.stash()
+                return
+            if number == 3:
+                self.unstash_all()
+            seen.fail_once(number, slip)
+            seen.numbers.append(number)
+
+    async with open_system(supervisor(child(Fragile), name="top")) as system:
+        for number in (1, 2, 3):
+            await system.ref(Fragile).send(Fragile.in_number, number)
+        await system.wait()
+
+        assert seen.numbers == [3, 1, 2]
+        assert [error.message_id for error in system.kernel.errors] == [f"root/top/fragile.in_number#{number}" for number in (3, 1, 2)]
