@@ -18,7 +18,7 @@ from actorkit.messages import ExitReason
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.rules import RecoveryAction
-from actorkit.policy.taxonomy import Classification, ErrorContext, fingerprint
+from actorkit.policy.taxonomy import Classification, ErrorCategory, ErrorContext, ErrorSeverity, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,8 @@ WITHOUT_FAILURE = {
     DeadLetterReason.OVERFLOW_TIMEOUT: "the port was full for too long",
 }
 """Why a message was given up that no handler has failed on; for all other reasons, its actor has ended."""
+NOT_CURABLE = (ErrorCategory.VALIDATION, ErrorCategory.POISON_MESSAGE, ErrorCategory.PERMANENT)
+"""No restart cures these, so no policy asks how many there were."""
 OURS = RecoveryPolicy()
 """Decides instead of a user's policy that raises."""
 
@@ -166,7 +168,7 @@ class Recovery:
         reason = self._ask(lambda policy: policy.reason(context, history), DeadLetterReason)
         self.dead_letter(port, envelope, reason, context)
         self._cell.port = None
-        if self._ask(lambda policy: policy.is_poison(context, history), bool):
+        if reason is DeadLetterReason.POISON and self._ask(lambda policy: policy.is_poison(context, history), bool):
             if self._poisons is None:
                 self._poisons = {}
             self._poisons[context.fingerprint] = None
@@ -196,7 +198,7 @@ class Recovery:
             letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
         else:
             letters.put(envelope.message, port.path, reason, envelope.failures, envelope.attempts)
-        if envelope is not None:
+        if envelope is not None and envelope.is_ask:
             why = WITHOUT_FAILURE.get(reason, "the actor has ended") if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
 
@@ -243,7 +245,9 @@ class Recovery:
         if len(self._occurrences) > HISTORY:
             del self._occurrences[next(iter(self._occurrences))]
         self._errors += 1
-        metadata: dict[str, Any] = {"incarnation": self._cell.number, "delivered": self._delivered()}
+        metadata: dict[str, Any] = {}
+        if what.category not in NOT_CURABLE or what.severity is not ErrorSeverity.MEDIUM:
+            metadata = {"incarnation": self._cell.number, "delivered": self._delivered()}
         if where:
             metadata["where"] = where
         if port is not None and self._cell.gates is not None and self._cell.gates.breaker(port.name) is not None:

@@ -380,7 +380,8 @@ def fingerprint(exception: BaseException, classifier: Classifier | None = None) 
     A group's is that of its worst member, which `classifier` (or one without rules) tells. Messages are left out:
     they tend to hold values.
     """
-    exception = (classifier or _DEFAULT_CLASSIFIER).worst(exception)
+    if isinstance(exception, (BaseExceptionGroup, RetryExhausted)):
+        exception = (classifier or _DEFAULT_CLASSIFIER).worst(exception)
     of = type(exception)
     name = of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
     step = exception.__traceback__
