@@ -10,8 +10,9 @@ from attrs import frozen
 
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.holds import release_holds
-from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation, down
+from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation
 from actorkit._runtime.waits import Envelope
+from actorkit._runtime.watching import down
 from actorkit.errors import SupervisionError
 from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
 from actorkit.messages import ExitReason
@@ -257,6 +258,7 @@ class ActorChild(Child):
             if not started:  # also when the start was cancelled
                 life.cancel_tasks()
                 await life.finish(ExitReason.FAILED, 0)
+                cell.gather()
                 cell.status = "stopped"
         cell.live(life)
         cell.accept()

@@ -10,9 +10,9 @@ from attrs import evolve
 from actorkit._runtime.child import Child, SupervisorChild
 from actorkit._runtime.doors import Door
 from actorkit._runtime.groups import GroupCell, GroupLife, MemberCell
-from actorkit._runtime.incarnation import down
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec
 from actorkit._runtime.supervisor import Supervisor
+from actorkit._runtime.watching import down
 from actorkit.errors import SpecError
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.recovery import DeadLetterReason

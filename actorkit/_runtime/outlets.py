@@ -91,11 +91,11 @@ class Outlet:
     def send_nowait(self, message: Any) -> None:
         """Sends to every wire, or to none: raises `MailboxFull` if one has no room."""
         receivers = self._receivers(message)
-        full = [each.path for each in receivers if not (each.has_room or each.cell.refuses or each.cell is self.cell)]
+        full = [each.path for each in receivers if not each.takes_at_once]
         if full:
             raise MailboxFull(
                 f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room"
-            )
+            ).at(self.path)
         for each in receivers:
             each.send_nowait(message)
 
@@ -110,7 +110,7 @@ class Outlet:
             raise MessageTypeError(
                 f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
                 " send what the out-port was declared for"
-            )
+            ).at(self.path)
         if not self.lines:
             self.discarded += 1
             if self.discarded == 1:

@@ -189,7 +189,7 @@ class System:
     # ------------------------------------------------------------------------------------------------ waiting, and the end
 
     async def settle(self) -> None:
-        """Waits until nothing is queued or in flight, messages queued at stopped actors aside."""
+        """Waits until nothing is queued or in flight; messages that are stashed, at paused ports, or at stopped actors, don't count."""
         await self.kernel.wait_settled()
 
     async def wait(self) -> None:
