@@ -20,7 +20,7 @@ E = TypeVar("E", bound=Event)
 logger = logging.getLogger("actorkit")
 BUFFER = 10_000
 """Events that a subscriber may lag behind before its oldest are dropped (and counted)."""
-IN_A_ROW = 512
+IN_A_ROW = 256
 """Events that a subscriber gets without a checkpoint; with one for each it would get one a millisecond, when there is much to do."""
 
 
