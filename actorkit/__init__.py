@@ -18,7 +18,8 @@ from actorkit.messages import Down, ExitReason
 
 # Trees
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, child, dynamic_supervisor, supervisor
-from actorkit._runtime.routing import Route, least_loaded, round_robin
+from actorkit._runtime.group_specs import KeyedSpec, PoolSpec, keyed, pool
+from actorkit._runtime.routing import Route, by_key, least_loaded, round_robin
 from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 
 # Running them
@@ -60,12 +61,15 @@ from actorkit.errors import (
     MessageTypeError,
     PermanentError,
     PoisonMessageError,
+    PortConnectionError,
     PortDefinitionError,
+    PortError,
     ReportedError,
     ResourceError,
     RetryExhausted,
     SpecError,
     SpecTypeError,
+    StashError,
     StorageError,
     SupervisionError,
     TransientError,
@@ -110,6 +114,7 @@ __all__ = [
     "ExitReason",
     "ExponentialBackoffRetry",
     "InPort",
+    "KeyedSpec",
     "Ledger",
     "LedgerImbalance",
     "LinearBackoffRetry",
@@ -122,8 +127,11 @@ __all__ = [
     "OverflowStrategy",
     "PermanentError",
     "PoisonMessageError",
+    "PoolSpec",
+    "PortConnectionError",
     "PortCounts",
     "PortDefinitionError",
+    "PortError",
     "PortRef",
     "RecoveryAction",
     "RecoveryPolicy",
@@ -141,6 +149,7 @@ __all__ = [
     "Shutdown",
     "SpecError",
     "SpecTypeError",
+    "StashError",
     "StorageError",
     "Strategy",
     "Subscription",
@@ -155,11 +164,14 @@ __all__ = [
     "ValidationError",
     "Wire",
     "WiringError",
+    "by_key",
     "child",
     "dynamic_supervisor",
     "in_port",
+    "keyed",
     "least_loaded",
     "open_system",
+    "pool",
     "round_robin",
     "run",
     "supervisor",

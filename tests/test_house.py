@@ -23,9 +23,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 # ---- exceptions: a name, and why. Files are named as under actorkit/, functions as "file.py:Class.method".
 
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
-    "_runtime/cell.py": (410, "one actor, from mail to rest: what a message meets is read in one sitting"),
-    "_runtime/child.py": (415, "an actor and a supervisor as children, side by side"),
-    "_runtime/supervisor.py": (470, "exits and administration take turns under one lock: one idea, read together"),
+    "_runtime/cell.py": (440, "one actor, from mail to rest: what a message meets is read in one sitting"),
+    "_runtime/child.py": (420, "an actor and a supervisor as children, side by side"),
+    "_runtime/incarnation.py": (420, "one life of an actor, from its construction to its last words"),
+    "policy/taxonomy.py": (420, "what is known of a failure: the table of exceptions is most of it"),
+    "_runtime/supervisor.py": (480, "exits and administration take turns under one lock: one idea, read together"),
 }
 
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}  # with the cap it has instead

@@ -7,12 +7,13 @@ it, a message at a time; the supervisor closes, restarts and retires it.
 from __future__ import annotations
 
 import math
-from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actorkit._runtime.arrivals import Arrivals, arrivals_of
+from actorkit._runtime.aside import Aside
 from actorkit._runtime.gates import Gates
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.ports import InPort
     from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
+    from actorkit._runtime.watching import Watcher
 
 FIRST_BATCH = 8
 """Messages in a row that a new actor handles; the dispatcher doubles that, or cuts it, so that a batch lasts one slice at most."""
@@ -40,8 +42,8 @@ class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 
     __slots__ = (
-        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "drained", "ending", "farewell",
-        "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
+        "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "closing", "context", "drained", "ending",
+        "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
         "name", "number", "outlets", "path", "port", "quarantined", "recovery", "ref", "refuses", "resolved", "restarts",
         "resting", "spec", "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
         "wires_closed", "worker",
@@ -59,7 +61,8 @@ class Cell:
         # mail
         self.mailboxes: dict[str, Mailbox] = {}
         self.resolved: dict[InPort[Any, Any, Any], Mailbox] = {}  # the same, by port, once checked: see ActorRef
-        self.arrivals: deque[Mailbox] = deque()
+        self.arrivals: Arrivals = arrivals_of({port.settings.priority for port in self.in_ports.values()})
+        self.aside: Aside | None = None  # what it has stashed or paused
         self.outlets: dict[str, Outlet] = {}
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
         self.message: Any = None
@@ -85,7 +88,7 @@ class Cell:
         self.stop_by = math.inf  # when its shutdown time ends, if the end of the system found it at work
         self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, ended
         self.refuses = self.gone = self.drained = self.wires_closed = False
-        self.watchers: dict[Mailbox, bool] = {}  # where Down is to go; whether for restarts too
+        self.watchers: dict[Watcher, bool] = {}  # where Down is to go; whether for restarts too
         self.quarantined = False  # set aside until somebody releases it
         guarded = any(port.settings.is_guarded for port in self.in_ports.values())
         self.gates: Gates | None = Gates(self) if guarded else None
@@ -147,7 +150,7 @@ class Cell:
                     elif answer is not None:
                         check_answer(answer)
                 elif message.gone:
-                    port.skip("asker_gone")
+                    port.pass_over(message)
                     self.port = None
                     continue
                 else:
@@ -158,9 +161,10 @@ class Cell:
                             return
                     elif answer is not None:
                         check_answer(answer)
-                    message.wake(answer)
-                    if message.attempts or message.letter is not None:
-                        self.recovery.handled_after_all(message)
+                    if self.aside is None or self.aside.marked is None:
+                        message.wake(answer)
+                        if message.attempts or message.letter is not None:
+                            self.recovery.handled_after_all(message)
                 port.processed += 1
                 self.port = None
             except Exception as error:  # here the failure path begins; trio.Cancelled passes
@@ -171,6 +175,8 @@ class Cell:
                 break
         if self.port is None:
             self.message = None
+            if self.aside is not None:
+                self.aside.step_done()
         if self.gates is not None:
             self.gates.step_done()
 
@@ -191,16 +197,17 @@ class Cell:
                     if answer is not None:
                         check_answer(answer)
                 elif message.gone:
-                    port.skip("asker_gone")
+                    port.pass_over(message)
                     self.port = None
                     continue
                 else:
                     answer = port.handler(message.message)
                     if answer is not None:
                         check_answer(answer)
-                    message.wake(answer)
-                    if message.attempts or message.letter is not None:
-                        self.recovery.handled_after_all(message)
+                    if self.aside is None or self.aside.marked is None:
+                        message.wake(answer)
+                        if message.attempts or message.letter is not None:
+                            self.recovery.handled_after_all(message)
                 port.processed += 1
                 self.port = None
             except Exception as error:
@@ -209,6 +216,8 @@ class Cell:
                 break
         if self.port is None:
             self.message = None
+            if self.aside is not None:
+                self.aside.step_done()
         if self.gates is not None:
             self.gates.step_done()
 
@@ -257,11 +266,26 @@ class Cell:
             port.put_back(message)
 
     def gather(self) -> None:
-        """Its life has ended: a message in hand, and those that waited to be tried again, go back to the head of their queues."""
+        """Its life has ended: what was in hand, waited to be tried again, or was set aside, goes back to the head of its queue."""
+        if self.aside is not None:
+            self.aside.resume_all()
         for mailbox in self.mailboxes.values():
             for envelope in reversed(list(mailbox.parked)):
                 mailbox.unpark(envelope)
         self.put_back()
+        if self.aside is not None:
+            self.aside.unstash_all()
+
+    def look_again(self) -> None:
+        """Messages have come back, or have gone: if it was idle, that may have changed."""
+        if self.state == IDLE:
+            self.settle()
+
+    def set_aside(self) -> Aside:
+        """Where it sets messages aside."""
+        if self.aside is None:
+            self.aside = Aside(self)
+        return self.aside
 
     def close(self) -> None:
         """It is to take no message after the one in hand."""
@@ -325,7 +349,7 @@ class Cell:
 
     @property
     def has_mail(self) -> bool:
-        """Whether a message is queued, in hand, or waits to be tried again."""
+        """Whether a message is queued, in hand, or waits to be tried again; what is set aside does not count."""
         return self.port is not None or bool(self.arrivals) or any(mailbox.parked for mailbox in self.mailboxes.values())
 
     @property
@@ -351,6 +375,10 @@ class Cell:
                 await self.resting.wait()
         self.resting = None
         return self.is_at_rest
+
+    def worked_off(self, life: Incarnation) -> None:
+        """All that its streams have brought is dealt with."""
+        life.drain()
 
     def exit(self, reason: ExitReason, **details: Any) -> None:
         """This life has to end: closes, and leaves the rest to the supervisor."""

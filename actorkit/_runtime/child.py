@@ -11,8 +11,9 @@ from attrs import frozen
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.deadlocks import engages
 from actorkit._runtime.holds import release_holds
-from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation, down
+from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation
 from actorkit._runtime.waits import Envelope
+from actorkit._runtime.watching import down
 from actorkit.errors import SupervisionError
 from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
 from actorkit.messages import ExitReason
@@ -37,7 +38,7 @@ class ChildInfo:
     Attributes:
         name: its name.
         path: its path.
-        kind: "actor" or "supervisor".
+        kind: "actor", "supervisor", "pool" or "keyed".
         is_running: whether it is up.
         is_quarantined: whether it was set aside; `release` brings it back.
         incarnation: its present or last life.
@@ -82,6 +83,7 @@ class Child(ABC):
 
     Attributes:
         unit: the actor's cell, or the supervisor.
+        ref: its address; None for a supervisor.
         wanted: whether it is to be up; False once it has ended by itself, or was stopped by hand.
         completed: whether it has ended by itself; then it is not started again, not even as a bystander.
         added: whether it was started at run time, and is not part of its supervisor's spec.
@@ -95,6 +97,7 @@ class Child(ABC):
     def __init__(self, spec: Spec, unit: Cell | Supervisor) -> None:
         self.spec = spec
         self.unit = unit
+        self.ref: ActorRef[Any] | None = unit.ref if isinstance(unit, Cell) else None
         self.path = unit.path
         self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
         self.wanted = True
@@ -201,7 +204,7 @@ class Child(ABC):
             incarnation=self.number,
             restarts=self.restarts,
             restart=self.spec.restart,
-            ref=self.unit.ref if isinstance(self.unit, Cell) else None,
+            ref=self.ref,
         )
 
     def seconds(self, deadline: float) -> float:
@@ -257,6 +260,7 @@ class ActorChild(Child):
             if not started:  # also when the start was cancelled
                 life.cancel_tasks()
                 await life.finish(ExitReason.FAILED, 0)
+                cell.gather()
                 cell.status = "stopped"
         cell.live(life)
         cell.accept()

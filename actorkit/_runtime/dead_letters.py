@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ class DeadLetterQueue:
         check_count("DeadLetterQueue", "max_size", max_size, 1)
         self.max_size = max_size
         self.evicted = 0
-        self._letters: dict[int, DeadLetter] = {}
+        self._letters: OrderedDict[int, DeadLetter] = OrderedDict()  # a dict takes long to find its first, when many were before it
         self._claimed: set[int] = set()  # sent again; they stay until their fate is known
         self._last_id = 0
         self._alerted = False
@@ -94,7 +95,8 @@ class DeadLetterQueue:
         """Keeps a message, with its failures; never waits, never fails."""
         self._last_id += 1
         error = failures[-1] if failures else None
-        self._keep(DeadLetter(self._last_id, message, port, reason, error, attempts, failures=failures[-FAILURES_KEPT:]))
+        since = (error.last_seen if error is not None else None) or datetime.now(UTC)
+        self._keep(DeadLetter(self._last_id, message, port, reason, error, attempts, since, failures))
 
     def put_back(self, letter: DeadLetter, reason: DeadLetterReason, failures: tuple[ErrorContext, ...], attempts: int) -> None:
         """A dead letter that was sent again has been given up again."""

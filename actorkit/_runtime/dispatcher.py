@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 import types
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -72,6 +73,7 @@ class Dispatcher:
         self.holder: Worker | None = None
         self.budget = BUDGET
         self.waiting = 0  # steps that wait in trio
+        self.is_fenced = False  # whether the step that runs right now was left behind: what it sends is refused
         self._now = 0.0  # the time at which the present slice began
         self._slice_end = 0.0
         self._asleep: trio.lowlevel.Task | None = None  # the role's holder, when there is nothing to do
@@ -256,7 +258,7 @@ class Dispatcher:
         if cell.killed:
             worker.scope.cancel()
         self._hand_over()
-        await _forward(coroutine, trap, cell.own_context().run)
+        await _forward(coroutine, trap, partial(self._step, worker, cell.own_context().run))
         if worker.scope.cancel_called:
             return False  # this worker is spent; the rest is done in _leave
         self._step_over(worker, cell)
@@ -276,6 +278,16 @@ class Dispatcher:
             reschedule(self._idle.pop())
         elif self.nursery is not None:
             self.nursery.start_soon(self._work)
+
+    def _step(self, worker: Worker, run: Callable[..., Any], resume: Callable[[Any], Any], value: Any) -> Any:
+        """One more step of a coroutine that waits in trio."""
+        if not worker.fenced:
+            return run(resume, value)
+        budget, self.budget, self.is_fenced = self.budget, 0, True  # without a budget, every send looks at is_fenced
+        try:
+            return run(resume, value)
+        finally:
+            self.budget, self.is_fenced = budget, False
 
     def fence(self, worker: Worker) -> None:
         """The step that this worker stays with does not end: nothing more is expected of it."""

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.specs import Spec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
     from actorkit.policy.taxonomy import ErrorContext
@@ -52,6 +54,7 @@ class Kernel:
         self.token: trio.lowlevel.TrioToken
         self.cells: dict[str, Cell] = {}
         self.supervisors: dict[str, Supervisor] = {}
+        self.makers: dict[type[Spec], Callable[[Kernel, Any, str, Supervisor], Child]] = {}  # of children that are groups: see pools.py
         self.retries = 0
         self.restarts = 0
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
@@ -96,6 +99,15 @@ class Kernel:
             self.crash(error)
 
     # The register
+
+    def find(self, path: str) -> Cell | None:
+        """The actor with this path; a member of a group, too."""
+        above, _, name = path.rpartition("/")
+        if path in self.cells or above not in self.supervisors:
+            return self.cells.get(path)
+        child = self.supervisors[above].children.get(name)
+        ref = None if child is None else child.ref
+        return None if ref is None else ref.cell
 
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""

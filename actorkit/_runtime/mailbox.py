@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.attentive import NOTHING, AttentiveQueue
 from actorkit._runtime.holds import hold, let_go
-from actorkit._runtime.idle import AttentiveQueue
 from actorkit._runtime.ledger import EMPTY, PortCounts
 from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
-from actorkit.errors import MailboxFull, MessageTypeError
+from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Mailbox:
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0
-        self.queue: deque[Any] = deque() if self.settings.idle_timeout is None else AttentiveQueue()
+        self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         self.room: deque[Waiter] = deque()
         self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
@@ -72,6 +72,23 @@ class Mailbox:
         self.overflow = overflow_of(self)
         self.accepted = self.overflow.spilled  # what an earlier process left behind
         self.make_room()
+
+    is_door = False
+    """Whether it only passes messages on to others: see groups.py."""
+
+    def receiver(self, message: Any) -> Mailbox:
+        """The mailbox that a message sent here goes into."""
+        return self
+
+    @property
+    def address(self) -> str:
+        """What others call it by: where a dead letter of it is sent again."""
+        return self.path
+
+    @property
+    def load(self) -> int:
+        """How much there is to do before a message that came now would be handled."""
+        return len(self.queue) + len(self.room) + (self.cell.port is not None)
 
     # Messages enter here. Each of these leaves the books balanced; Ctrl-C cannot come in between.
 
@@ -110,7 +127,7 @@ class Mailbox:
         if not self._offer(message):
             raise MailboxFull(
                 f"{self.path} is full ({self.capacity} queued): {shown(message)} was not accepted; await send() to wait for room"
-            )
+            ).at(self.path)
 
     @enable_ki_protection
     def emit(self, message: Any, emitter: Cell) -> None:
@@ -125,6 +142,7 @@ class Mailbox:
     @enable_ki_protection
     def ask(self, envelope: Envelope) -> None:
         """Puts a request in; when the port is full it waits for room, within its deadline."""
+        self._check_fence(envelope)
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
         if self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
@@ -156,6 +174,16 @@ class Mailbox:
         """Whether a message can just be put in."""
         return len(self.queue) < self.limit
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether its actor leaves its messages alone."""
+        return isinstance(self.queue, AttentiveQueue) and self.queue.shelf is not None
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether no message is taken at no fault of the senders: see `block_timeout`."""
+        return self.cell.stands_still or self.is_paused
+
     def put(self, item: Any) -> None:
         """Queues a message, whatever the capacity, and counts it."""
         self.accepted += 1
@@ -170,6 +198,7 @@ class Mailbox:
 
     def _offer(self, item: Any) -> bool:
         """Deals with a message if that needs no waiting; says whether it did."""
+        self._check_fence(item)
         if len(self.queue) < self.limit:
             self.put(item)
         elif self.cell.refuses:
@@ -182,8 +211,17 @@ class Mailbox:
 
     async def _send_after_a_breath(self, message: Any) -> None:
         # Not the other way round: a sender that is cancelled at the breath may rely on it that its message was not accepted.
+        self._check_fence(message)
         await self.dispatcher.breathe()
         await self.send(message)
+
+    def _check_fence(self, item: Any) -> None:
+        if self.dispatcher.is_fenced:
+            message = item.message if type(item) is Envelope else item
+            raise ActorNotRunning(
+                f"{self.path}: {shown(message)} was not accepted: the actor that sends it was cancelled, did not end, and was fenced off;"
+                " a handler that is cancelled must let trio.Cancelled pass"
+            )
 
     def _send_when_full(self, message: Any) -> Awaitable[None]:
         if self._offer(message):
@@ -200,6 +238,11 @@ class Mailbox:
         self.room.append(waiter)
         self.limit = 0  # newcomers queue behind
         self.overflow.waits(self, waiter)
+
+    def take_over(self, waiter: Waiter) -> None:
+        """A sender that waited at another port waits here from now on."""
+        self._wait_for_room(waiter)
+        self.make_room()
 
     def _admit_waiting(self, waiter: Waiter) -> Any:
         self.overflow.waits_no_more(self, waiter)
@@ -253,6 +296,11 @@ class Mailbox:
         self.queue.appendleft(item)
         self.cell.arrivals.appendleft(self)
 
+    def pass_over(self, envelope: Envelope) -> None:
+        """What was taken out is not to be handled: its asker has gone, or it is no message at all."""
+        if envelope is not NOTHING:
+            self.skip("asker_gone")
+
     def skip(self, reason: str) -> None:
         """Counts the message in hand as skipped."""
         self.skipped += 1
@@ -278,7 +326,10 @@ class Mailbox:
         """Takes the message at this place out of the queue; what becomes of it is for the caller to count."""
         item = self.queue[place]
         del self.queue[place]
-        arrivals = self.cell.arrivals
+        queue, arrivals = self.queue, self.cell.arrivals
+        if isinstance(queue, AttentiveQueue) and queue.shelf is not None and self in queue.shelf:
+            queue.shelf.remove(self)  # which of its entries goes makes no difference to the order in this port
+            return item
         del arrivals[[n for n, mailbox in enumerate(arrivals) if mailbox is self][place] if place else arrivals.index(self)]
         return item
 
@@ -292,8 +343,9 @@ class Mailbox:
 
     def dead_letter_all(self, reason: DeadLetterReason) -> None:
         """The actor is gone for good: what waits becomes dead letters."""
-        queue, self.queue = self.queue, deque()
-        for item in queue:
+        items = list(self.queue)
+        self.queue.clear()
+        for item in items:
             self.cell.recovery.dead_letter(self, item, reason)
         self.overflow.close(self, reason)
         self.make_room()
@@ -315,7 +367,7 @@ class Mailbox:
             dead_lettered=self.dead_lettered,
             dropped=self.dropped,
             spilled=self.overflow.spilled,
-            queued=len(self.queue),
+            queued=len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self)),
             in_flight=(self.cell.port is self) + len(self.parked),
             dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
             skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),
@@ -327,7 +379,7 @@ class Mailbox:
         return MessageTypeError(
             f"{self.path} takes {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
             " send what the port takes, or widen the annotation of its handler"
-        )
+        ).at(self.path)
 
 
 def type_names(types: type | tuple[type, ...]) -> str:

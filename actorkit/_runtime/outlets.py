@@ -47,7 +47,12 @@ class Outlet:
         def always(_: object) -> Mailbox:
             return only
 
-        line = pick or always
+        chosen = pick or always
+
+        def through_the_door(message: object) -> Mailbox:
+            return chosen(message).receiver(message)
+
+        line = through_the_door if any(each.is_door for each in mailboxes) else chosen
         self.lines.append(line)
         for mailbox in mailboxes:
             self.targets.append(mailbox)
@@ -61,6 +66,12 @@ class Outlet:
         for mailbox in mailboxes:
             self.targets.remove(mailbox)
             mailbox.open_wires -= 1
+
+    def renew(self) -> None:
+        """Wires were added or taken out: the actor's sender is to take the shortest way again."""
+        life, name = self.cell.life, self.path.rpartition(".")[2]
+        if life is not None and name in life.senders:
+            life.senders[name].renew()
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""
@@ -80,11 +91,11 @@ class Outlet:
     def send_nowait(self, message: Any) -> None:
         """Sends to every wire, or to none: raises `MailboxFull` if one has no room."""
         receivers = self._receivers(message)
-        full = [each.path for each in receivers if not (each.has_room or each.cell.refuses or each.cell is self.cell)]
+        full = [each.path for each in receivers if not each.takes_at_once]
         if full:
             raise MailboxFull(
                 f"{self.path}: {', '.join(full)} has no room: {shown(message)} was not accepted; await send() to wait for room"
-            )
+            ).at(self.path)
         for each in receivers:
             each.send_nowait(message)
 
@@ -99,7 +110,7 @@ class Outlet:
             raise MessageTypeError(
                 f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
                 " send what the out-port was declared for"
-            )
+            ).at(self.path)
         if not self.lines:
             self.discarded += 1
             if self.discarded == 1:

@@ -44,6 +44,8 @@ class PortSettings:
     capacity: int = DEFAULT_CAPACITY
     overflow: OverflowStrategy = OverflowStrategy.BLOCK
     block_timeout: float | None = None
+    priority: int = 0
+    deadline: float | None = None
     timeout: float | None = None
     idle_timeout: float | None = None
     ordered: bool = True
@@ -57,6 +59,11 @@ class PortSettings:
         return self.idle_timeout is not None or self.overflow is OverflowStrategy.SPILL_TO_DISK
 
     @property
+    def is_attentive(self) -> bool:
+        """Whether its queue has to look at each message."""
+        return self.idle_timeout is not None or self.deadline is not None
+
+    @property
     def is_guarded(self) -> bool:
         """Whether its messages have to pass something."""
         return self.breaker is not None or self.throttle is not None
@@ -64,12 +71,17 @@ class PortSettings:
     def __attrs_post_init__(self) -> None:
         check_count("in_port", "capacity", self.capacity, 1)
         check_choice("in_port", "overflow", self.overflow, OverflowStrategy)
-        for name in ("block_timeout", "timeout", "idle_timeout"):
+        for name in ("block_timeout", "deadline", "timeout", "idle_timeout"):
             if getattr(self, name) is not None:
                 check_seconds("in_port", name, getattr(self, name), positive=True)
         if self.block_timeout is not None and self.overflow is not OverflowStrategy.BLOCK:
             expected = f"no time for a port that never waits; this one is {self.overflow.name}"
             raise SpecError(complaint("in_port", "block_timeout", self.block_timeout, expected))
+        if self.deadline is not None and self.overflow is OverflowStrategy.SPILL_TO_DISK:
+            expected = "no deadline for a port that spills: on disk, nobody sees that a message grows old"
+            raise SpecError(complaint("in_port", "deadline", self.deadline, expected))
+        if isinstance(self.priority, bool) or not isinstance(self.priority, int):
+            raise SpecTypeError(complaint("in_port", "priority", self.priority, "a whole number; a higher one is served first"))
         check_flag("in_port", "ordered", self.ordered)
         check_flag("in_port", "thread", self.thread)
         if self.breaker is not None:
@@ -203,6 +215,8 @@ def in_port(
     capacity: int = ...,
     overflow: OverflowStrategy = ...,
     block_timeout: float | None = ...,
+    priority: int = ...,
+    deadline: float | None = ...,
     timeout: float | None = ...,
     idle_timeout: float | None = ...,
     ordered: bool = ...,
@@ -220,7 +234,12 @@ def in_port(handler: Any = None, /, **options: Any) -> Any:
         capacity: how many messages may wait; 1,024 by default.
         overflow: what happens to a message that finds no room; by default its sender waits.
         block_timeout: how long a sender waits at most, before its message becomes a dead letter. The clock stands still
-            while the actor is restarting, throttled, or held by a breaker. By default it waits as long as it takes.
+            while the actor is restarting, throttled, or held by a breaker, and while the port is paused. By default it waits
+            as long as it takes.
+        priority: ports with a higher one are served first; 0 by default. A message of a lower priority lets 16 of higher
+            ones pass, and is then served. Equal priorities are served in order of arrival.
+        deadline: how long a message may wait in the port before it is first handled. One that has waited so long is never
+            handled; it becomes a dead letter, EXPIRED, and whoever asked gets `AskFailed`.
         timeout: how long one handling of one message may take. A handler that takes longer is cancelled and fails
             with `trio.TooSlowError`. For async handlers only: Python can end neither a plain function nor a thread.
         idle_timeout: a port that hears nothing for so long fails, as TIMEOUT, without a message.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from actorkit._runtime.gates import tell
 from actorkit._runtime.ports import InPort
 from actorkit._runtime.reply_streams import ReplyStream, Rows
 from actorkit._runtime.states import CLOSED
@@ -201,7 +202,7 @@ class PortRef(Generic[M_contra, R_co]):
         breaker = None if gates is None else gates.breaker(self._mailbox.name)
         if breaker is None:
             raise UnknownActor(f"{self.path} has no breaker; declare one: @in_port(breaker=CircuitBreaker(…))")
-        return PortBreaker(breaker, self._mailbox.cell)
+        return PortBreaker(breaker, self._mailbox)
 
     def __eq__(self, other: object) -> bool:
         return self._mailbox is other._mailbox if isinstance(other, PortRef) else NotImplemented
@@ -216,11 +217,11 @@ class PortRef(Generic[M_contra, R_co]):
 class PortBreaker:
     """The breaker of one port of one actor, for a person to look at and to work."""
 
-    __slots__ = ("_breaker", "_cell")
+    __slots__ = ("_breaker", "_mailbox")
 
-    def __init__(self, breaker: Breaker, cell: Cell) -> None:
+    def __init__(self, breaker: Breaker, mailbox: Mailbox) -> None:
         self._breaker = breaker
-        self._cell = cell
+        self._mailbox = mailbox
 
     @property
     def state(self) -> CircuitState:
@@ -230,11 +231,13 @@ class PortBreaker:
     def isolate(self) -> None:
         """Holds all messages until `reset`."""
         self._breaker.isolate()
+        tell(self._mailbox, self._breaker)
 
     def reset(self) -> None:
         """Closes it: what waits is handled."""
         self._breaker.reset()
-        self._cell.recovery.go_on()
+        tell(self._mailbox, self._breaker)
+        self._mailbox.cell.recovery.go_on()
 
 
 def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:

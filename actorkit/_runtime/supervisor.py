@@ -67,7 +67,10 @@ class Supervisor:
     def _add(self, spec: Spec, name: str) -> Child:
         path = f"{self.path}/{name}"
         child: Child
-        if isinstance(spec, SupervisorSpec):
+        maker = self.kernel.makers.get(type(spec))
+        if maker is not None:
+            child = maker(self.kernel, spec, path, self)
+        elif isinstance(spec, SupervisorSpec):
             child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
         elif isinstance(spec, ChildSpec):
             cell = self.kernel.cells[path] = Cell(self.kernel, spec, path, self)
@@ -88,7 +91,7 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
         self._turns.open()
         try:
-            for child in self.children.values():
+            for child in list(self.children.values()):
                 if not child.completed:
                     child.begin()
                     await child.start()
@@ -290,7 +293,7 @@ class Supervisor:
         """
         check_wires(self.path, wires)
 
-        async def start() -> ActorRef[Any] | Supervisor:
+        async def start() -> Any:
             child = self._add_new(spec)
             made: Connections = []
             try:
@@ -303,7 +306,7 @@ class Supervisor:
                 self._remove(child, ExitReason.FAILED, None)
                 raise
             self._start_new_sources([child])
-            return child.unit.ref if isinstance(child.unit, Cell) else child.unit
+            return child.ref or child.unit
 
         return await self._turns.ask(start, breakable=True)
 
@@ -431,6 +434,17 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)
 
         await self._turns.ask(delete)
+
+    async def resize(self, size: int | tuple[int, int]) -> None:
+        """Gives a pool so many members, or limits between which their number follows the work: `resize((2, 8))`.
+
+        Messages that wait at a member that goes, and keys that move, lose neither a message nor their order.
+
+        Raises:
+            SpecError: this is no pool, or `size` is out of range.
+            SupervisionError: a new member could not be started; those before it stay.
+        """
+        raise SpecError(f"{self.path} is a supervisor and has no size: only a pool can be resized; add children with start_child")
 
     def which_children(self) -> list[ChildInfo]:
         """Its children, in order."""

@@ -44,9 +44,10 @@ class Done:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return cast("Generator[Any, Any, None]", iter(()))  # an empty iterator is all that `await` needs here
+        return _NOTHING
 
 
+_NOTHING = cast("Generator[Any, Any, None]", iter(()))  # an empty iterator is all that `await` needs; making one each time costs 50 ns
 DONE = Done()
 
 
@@ -148,8 +149,10 @@ class Envelope(Waiter):
     """
 
     __slots__ = (
-        "attempts", "deadline", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "rows", "timers",
+        "attempts", "deadline", "expires", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "rows", "timers",
     )  # fmt: skip
+
+    expires: float  # at a port with a deadline: when it has waited there for too long
 
     def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
         super().__init__(dispatcher, None)  # not itself: that would be a cycle, left to the garbage collector

@@ -60,7 +60,7 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
     for (outlet, mailboxes, _), pick in zip(found, pickers, strict=True):
         first = [mailbox for mailbox in mailboxes if not mailbox.wired]
         made.append(Connection(outlet, mailboxes, outlet.connect(mailboxes, pick), first))
-        _renew(outlet)
+        outlet.renew()
     return made
 
 
@@ -70,13 +70,7 @@ def disconnect(made: Connections) -> None:
         each.outlet.disconnect(each.mailboxes, each.line)
         for mailbox in each.first:
             mailbox.wired = False
-        _renew(each.outlet)
-
-
-def _renew(outlet: Outlet) -> None:
-    life, name = outlet.cell.life, outlet.path.rpartition(".")[2]
-    if life is not None and name in life.senders:
-        life.senders[name].renew()
+        each.outlet.renew()
 
 
 def check_required(cells: Mapping[str, Cell]) -> None:
