@@ -112,12 +112,19 @@ class Cell:
             outlet = self.outlets[name] = Outlet(self, self.actor_class.actorkit_blueprint.out_ports[name])
         return outlet
 
-    def live(self, life: Incarnation) -> None:
-        """A new life begins: its handlers get the messages from now on."""
-        self.life = life
+    def make_eager_mailboxes(self) -> None:
+        """Makes those that do something before their first message comes.
+
+        Raises:
+            OSError: what a port keeps on disk can't be used.
+        """
         for name, port in self.in_ports.items():
             if port.settings.is_eager:
                 self.mailbox(name)
+
+    def live(self, life: Incarnation) -> None:
+        """A new life begins: its handlers get the messages from now on."""
+        self.life = life
         for name, mailbox in self.mailboxes.items():
             mailbox.handler = self._handler(self.in_ports[name], life)
 

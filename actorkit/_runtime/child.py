@@ -248,6 +248,7 @@ class ActorChild(Child):
         life = Incarnation(cell, cell.number)
         started = False
         try:
+            cell.make_eager_mailboxes()
             await life.start(self._carried)
             started = True
         except Exception as error:

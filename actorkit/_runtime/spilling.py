@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actorkit._runtime.overflow import Popped, SpillToDisk
-from actorkit.errors import DecodingError, EncodingError
+from actorkit.errors import DecodingError, EncodingError, SpecTypeError
 from actorkit.events import SpillFailed, SpillRepaired
+from actorkit.policy.checks import complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.storage.codec import Codec
 from actorkit.storage.segments import Damaged
@@ -28,6 +29,8 @@ class SpillFolder:
     """Where the SPILL_TO_DISK ports of one system keep their files: a given folder, or one that goes with the system."""
 
     def __init__(self, folder: str | Path | None) -> None:
+        if not (folder is None or isinstance(folder, (str, Path))):
+            raise SpecTypeError(complaint("the system", "spill_to", folder, "a folder's path, or None"))
         self._given = None if folder is None else Path(folder)
         self._made: tempfile.TemporaryDirectory[str] | None = None
 
