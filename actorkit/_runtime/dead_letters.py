@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from actorkit._runtime.waits import Envelope
 from actorkit.errors import UnknownActor
 from actorkit.events import DeadLettersDiscarded, DeadLettersEvicted, DeadLettersNearlyFull, MessageDeadLettered
-from actorkit.policy.checks import check_count, check_flag, check_seconds
+from actorkit.policy.checks import check_count, check_flag, check_number
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class DeadLetterQueue:
         check_count("reprocess", "max_messages", max_messages)
         check_flag("reprocess", "force", force)
         if rate is not None:
-            check_seconds("reprocess", "rate", rate, positive=True)
+            check_number("reprocess", "rate", rate, "dead letters a second, more than 0, or None")
         sent = 0
         for letter in await self.inspect(filter):
             if sent >= max_messages:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 import trio
-from attrs import frozen
+from attrs import fields, frozen
 from trio.lowlevel import disable_ki_protection
 
 from actorkit._runtime.annotations import message_types, runtime_types
@@ -249,11 +249,15 @@ def in_port(handler: Any = None, /, **options: Any) -> Any:
         thread: runs a plain handler in a worker thread. It must not touch the actor's ports or the runtime.
 
     Raises:
-        ValueError: an option is out of range (of a wrong type: TypeError).
+        ValueError: an option is out of range (of a wrong type, or unknown: TypeError).
         PortDefinitionError: it is given what is no method.
     """
     if handler is not None and not (callable(handler) or hasattr(handler, "__get__")):
         raise PortDefinitionError(f"in_port({handler!r}) is given no method; options have names: @in_port(capacity=…)")
+    known = [each.name for each in fields(PortSettings)]
+    for option in options:
+        if option not in known:
+            raise SpecTypeError(f"in_port: unknown option {option!r}: expected one of {', '.join(known)}")
     decorator = _PortDecorator(PortSettings(**options))
     return decorator if handler is None else decorator(handler)
 
