@@ -42,7 +42,7 @@ class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 
     __slots__ = (
-        "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "closing", "context", "drained", "ending",
+        "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
         "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
         "name", "number", "outlets", "path", "port", "quarantined", "recovery", "ref", "refuses", "resolved", "restarts",
         "resting", "spec", "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
@@ -79,6 +79,7 @@ class Cell:
         self.holds: list[Mailbox] = []
         self.held_since = 0
         self.resting: trio.Event | None = None
+        self.began = kernel.now()
         self.stands_still = True  # whether it takes no message at no fault of the senders, so that their clocks stand still
         # life
         self.recovery = Recovery(self, spec.recovery or supervisor.recovery)

@@ -27,6 +27,9 @@ LEAST_RATE = 1.0
 LAG = 0.01
 """Seconds by which a timer may be late: what could have been handled meanwhile is let through at once, so the rate holds."""
 
+SHORTEST = 0.1
+"""Seconds that an actor's rate so far is measured over at least."""
+
 _AT_FAULT = (
     ErrorCategory.TRANSIENT,
     ErrorCategory.TIMEOUT,
@@ -48,11 +51,10 @@ class Gate:
 class Gates:
     """The gates of one actor. They outlive its restarts."""
 
-    __slots__ = ("_cell", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_started", "_token")
+    __slots__ = ("_cell", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._started = cell.kernel.now()
         self._slow: TokenBucket | None = None
         self._of_ports: dict[str, Gate] = {}
         self._port: Mailbox | None = None  # of the message that was let through
@@ -130,7 +132,7 @@ class Gates:
         """
         now = self._cell.kernel.now()
         if self._slow is None:
-            rate = max(LEAST_RATE, delivered / max(1.0, now - self._started))
+            rate = max(LEAST_RATE, delivered / max(SHORTEST, now - self._cell.began))
             self._slow = TokenBucket(ThrottleSettings(rate=rate, burst=max(1, round(rate * LAG))))
         self._slow.slow_down(now)
 

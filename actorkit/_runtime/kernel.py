@@ -13,7 +13,7 @@ from trio.lowlevel import enable_ki_protection
 from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
-from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.ledger import NUMBERS, PortCounts, total
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.watchdog import Watchdog
@@ -205,14 +205,19 @@ class Kernel:
             "status": cell.status,
             "incarnation": cell.number,
             "restarts": cell.restarts,
-            "ports": {
-                mailbox.name: {"capacity": mailbox.capacity, "wired": mailbox.wired, "waiting_senders": len(mailbox.room)}
-                | {
-                    name: getattr(mailbox.counts(), name)
-                    for name in ("accepted", "processed", "skipped", "dead_lettered", "queued", "in_flight")
-                }
-                for mailbox in cell.mailboxes.values()
-            },
+            "rate": None if cell.gates is None else cell.gates.rate,  # messages a second, while it is slowed down
+            "ports": {mailbox.name: self._snapshot_of_port(mailbox) for mailbox in cell.mailboxes.values()},
             "wires": {name: [target.path for target in outlet.targets] for name, outlet in cell.outlets.items() if outlet.targets},
             "discarded": {name: outlet.discarded for name, outlet in cell.outlets.items() if outlet.discarded},  # for want of a wire
+        }
+
+    def _snapshot_of_port(self, mailbox: Mailbox) -> dict[str, Any]:
+        counts, gates = mailbox.counts(), mailbox.cell.gates
+        breaker = None if gates is None else gates.breaker(mailbox.name)
+        return {
+            "capacity": mailbox.capacity,
+            "wired": mailbox.wired,
+            "waiting_senders": len(mailbox.room),
+            "breaker": None if breaker is None else breaker.state.value,
+            **{name: getattr(counts, name) for name in NUMBERS},
         }

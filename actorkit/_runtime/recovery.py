@@ -114,7 +114,9 @@ class Recovery:
         cell, kernel = self._cell, self._cell.kernel
         if action is RecoveryAction.THROTTLE:
             cell.slow_down(self._delivered())
-        delay = max(self._delay(context, history), self._wait_for_budget())
+        delay = self._delay(context, history)
+        if action is RecoveryAction.RETRY:  # a throttle and a breaker set a pace of their own
+            delay = max(delay, self._wait_for_budget())
         kernel.retries += 1
         self._report(context, action, delay)
         if not port.settings.ordered:

@@ -202,3 +202,19 @@ async def test_a_fast_actor_keeps_the_pace_of_its_slow_down_though_no_timer_is_t
 
         assert slowed_down == 10_000
         assert system.ledger().processed == 20_000
+
+
+async def test_the_snapshot_shows_breakers_and_slowed_down_actors() -> None:
+    def serve(number: int) -> None:
+        raise DependencyError("down")
+
+    async with open_system(child(Caller, serve, [])) as system:
+        ref = system.ref(Caller)
+        await ref.send(Caller.in_call, 1)
+        await trio.sleep(20)
+
+        caller = system.snapshot()["children"][0]["children"][0]
+
+        assert caller["ports"]["in_call"]["breaker"] == "open"
+        assert caller["ports"]["in_call"]["queued"] + caller["ports"]["in_call"]["in_flight"] == 1
+        assert caller["rate"] is None
