@@ -10,7 +10,7 @@
 
 # Actors and ports
 from actorkit._runtime.actor import Actor
-from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_port, wire
+from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_batch, in_port, wire
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.incarnation import Timer
 from actorkit._runtime.log import ActorLog
@@ -167,6 +167,7 @@ __all__ = [
     "by_key",
     "child",
     "dynamic_supervisor",
+    "in_batch",
     "in_port",
     "keyed",
     "least_loaded",

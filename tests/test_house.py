@@ -23,7 +23,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 # ---- exceptions: a name, and why. Files are named as under actorkit/, functions as "file.py:Class.method".
 
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
-    "_runtime/cell.py": (440, "one actor, from mail to rest: what a message meets is read in one sitting"),
+    "_runtime/cell.py": (450, "one actor, from mail to rest: what a message meets is read in one sitting"),
     "_runtime/child.py": (420, "an actor and a supervisor as children, side by side"),
     "_runtime/incarnation.py": (420, "one life of an actor, from its construction to its last words"),
     "policy/taxonomy.py": (420, "what is known of a failure: the table of exceptions is most of it"),
@@ -34,6 +34,7 @@ LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}  # with the cap it has instead
 
 CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/annotations.py": "an annotation that can't be evaluated becomes a PortDefinitionError",
+    "_runtime/batches.py": "a batch that fails is split, until what fails is one message's failure",
     "_runtime/cell.py": "a handler's failure becomes an ErrorContext",
     "_runtime/incarnation.py": "a hook's failure becomes an ErrorContext, or an event when its actor is ending anyway",
     "_runtime/mailbox.py": "an error text shows a message whose repr raises",

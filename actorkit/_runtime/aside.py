@@ -52,6 +52,8 @@ class Aside:
         cell, port = self._cell, self._cell.port
         if port is None or handling.get() is not cell or cell.state == CLOSED:
             raise StashError(f"{cell.path}.stash: there is no message in hand; call self.stash() in a handler")
+        if port.settings.batch is not None:
+            raise StashError(f"{port.path}: stash: a batch can't be stashed; make it a port of single messages, or pause it")
         if self.marked is not None:
             raise StashError(f"{port.path}: stash: the message in hand is stashed already; call self.stash() once, and return")
         envelope = cell.recovery.envelope_in_hand(port)
@@ -73,7 +75,7 @@ class Aside:
     def unstash_all(self) -> None:
         """All that is stashed goes back, before everything else: see `Actor.unstash_all`."""
         cell = self._cell
-        if cell.port is not None:
+        if cell.port is not None and cell.port.settings.batch is None:
             _ = cell.recovery.envelope_in_hand(cell.port)  # while its identity can still be told from its place in the queue
         while self._stashed:
             port, envelope = self._stashed.pop()

@@ -229,6 +229,10 @@ class Cell:
         if self.gates is not None:
             self.gates.step_done()
 
+    def in_hand_of(self, port: Mailbox) -> int:
+        """How many messages of this port are in hand."""
+        return int(self.port is port)
+
     @property
     def payload(self) -> Any:
         """The message in hand, bare."""

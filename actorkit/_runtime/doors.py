@@ -9,7 +9,7 @@ from attrs import evolve
 
 from actorkit._runtime.ledger import PortCounts, total
 from actorkit._runtime.mailbox import Mailbox
-from actorkit._runtime.ports import PortSettings
+from actorkit._runtime.port_settings import PortSettings
 from actorkit._runtime.waits import Envelope, handling
 from actorkit.errors import DeadlockError
 

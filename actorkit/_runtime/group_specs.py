@@ -117,6 +117,9 @@ def _options(actor: Any, args: tuple[Any, ...]) -> dict[str, Any]:
     """What a child has, as a group's members have it: each with a restart budget of its own."""
     spec = actor if isinstance(actor, ChildSpec) else child(actor, *args)
     given: dict[str, Any] = {name: getattr(spec, name) for name in fields_dict(ChildSpec)}
+    for name, port in spec.actor.actorkit_blueprint.in_ports.items():
+        if port.settings.batch is not None:
+            raise SpecError(f"{spec.title}: {spec.actor.__qualname__}.{name} is a batch port: members of a group take single messages")
     if given["max_restarts"] is None:
         given |= {"max_restarts": 3, "within": 5.0}
     return given

@@ -263,7 +263,7 @@ class Incarnation:
         cell = self.cell
         if self.run_is_over and cell.in_streams and cell.ready_to_drain and not cell.ending and not cell.drained:
             cell.ending = True
-            self.check_drained()
+            cell.look_again()
 
     def check_drained(self) -> None:
         """Once nothing is queued, in hand or under way any more, runs `on_drained`; then its own wires close."""

@@ -368,7 +368,7 @@ class Mailbox:
             dropped=self.dropped,
             spilled=self.overflow.spilled,
             queued=len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self)),
-            in_flight=(self.cell.port is self) + len(self.parked),
+            in_flight=self.cell.in_hand_of(self) + len(self.parked),
             dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
             skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),
             dead_lettered_by=EMPTY if self.dead_lettered_by is None else dict(self.dead_lettered_by),

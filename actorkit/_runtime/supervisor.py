@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 from attrs import evolve
 
+from actorkit._runtime.batches import make_cell
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, StartFailure, SupervisorChild
 from actorkit._runtime.ref import ActorRef
@@ -73,7 +74,7 @@ class Supervisor:
         elif isinstance(spec, SupervisorSpec):
             child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
         elif isinstance(spec, ChildSpec):
-            cell = self.kernel.cells[path] = Cell(self.kernel, spec, path, self)
+            cell = self.kernel.cells[path] = make_cell(self.kernel, spec, path, self)
             child = ActorChild(cell, spec)
         else:
             raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")

@@ -13,7 +13,7 @@ from attrs import frozen
 
 import actorkit
 from actorkit import events, in_port
-from actorkit._runtime.ports import PortSettings
+from actorkit._runtime.port_settings import PortSettings
 from tests.docs.pages import ROOT
 
 ENTRY = re.compile(r"^( *)- `(\w+)(\(.*?\))?`:", re.MULTILINE)
