@@ -10,7 +10,7 @@
 
 # Actors and ports
 from actorkit._runtime.actor import Actor
-from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_port, wire
+from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_batch, in_port, wire
 from actorkit._runtime.topics import Topic
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.incarnation import Timer
@@ -19,13 +19,15 @@ from actorkit.messages import Down, ExitReason
 
 # Trees
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, child, dynamic_supervisor, supervisor
-from actorkit._runtime.routing import Route, least_loaded, round_robin
+from actorkit._runtime.group_specs import KeyedSpec, PoolSpec, keyed, pool
+from actorkit._runtime.routing import Route, by_key, least_loaded, round_robin
 from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 
 # Running them
 from actorkit._runtime.run import RunReport, run
 from actorkit._runtime.system import System, open_system
 from actorkit._runtime.ref import ActorRef, PortRef
+from actorkit._runtime.reply_streams import ReplyStream
 from actorkit._runtime.child import ChildCounts, ChildInfo
 from actorkit._runtime.supervisor import Supervisor
 from actorkit._runtime.cascade_manager import CascadeManager
@@ -60,12 +62,15 @@ from actorkit.errors import (
     MessageTypeError,
     PermanentError,
     PoisonMessageError,
+    PortConnectionError,
     PortDefinitionError,
+    PortError,
     ReportedError,
     ResourceError,
     RetryExhausted,
     SpecError,
     SpecTypeError,
+    StashError,
     StorageError,
     SupervisionError,
     TransientError,
@@ -110,6 +115,7 @@ __all__ = [
     "ExitReason",
     "ExponentialBackoffRetry",
     "InPort",
+    "KeyedSpec",
     "Ledger",
     "LedgerImbalance",
     "LinearBackoffRetry",
@@ -122,11 +128,15 @@ __all__ = [
     "OverflowStrategy",
     "PermanentError",
     "PoisonMessageError",
+    "PoolSpec",
+    "PortConnectionError",
     "PortCounts",
     "PortDefinitionError",
+    "PortError",
     "PortRef",
     "RecoveryAction",
     "RecoveryPolicy",
+    "ReplyStream",
     "ReportedError",
     "ResourceError",
     "Restart",
@@ -140,6 +150,7 @@ __all__ = [
     "Shutdown",
     "SpecError",
     "SpecTypeError",
+    "StashError",
     "StorageError",
     "Strategy",
     "Subscription",
@@ -155,11 +166,15 @@ __all__ = [
     "ValidationError",
     "Wire",
     "WiringError",
+    "by_key",
     "child",
     "dynamic_supervisor",
+    "in_batch",
     "in_port",
+    "keyed",
     "least_loaded",
     "open_system",
+    "pool",
     "round_robin",
     "run",
     "supervisor",

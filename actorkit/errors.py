@@ -6,9 +6,12 @@ ActorkitError
 │   ├── SpecError                             a child, a supervisor, an option
 │   │   └── SpecTypeError (TypeError)         …with a value of the wrong type, or an unknown option
 │   └── WiringError                           a wire
-├── MessageTypeError (TypeError)              a message that its port does not take; never accepted
-├── MailboxFull                               from `send_nowait`; never accepted
+├── PortError                                 a message could not be sent; never accepted
+│   ├── MessageTypeError (TypeError)          its port does not take it
+│   ├── MailboxFull                           its port has no room, and `send_nowait` does not wait
+│   └── PortConnectionError                   its port is in another process, which can't be reached any more
 ├── ActorNotRunning (RuntimeError)            an actor object used outside a running tree, or after its end
+├── StashError (RuntimeError)                 `stash` without a message in hand, or twice
 ├── AskFailed                                 the asked actor could not answer
 ├── CallRejected                              a guard made no call
 │   ├── CircuitOpenError                      its circuit breaker is open
@@ -28,7 +31,7 @@ ActorkitError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from actorkit._runtime.run import RunReport
@@ -59,16 +62,35 @@ class WiringError(DefinitionError):
     """A wire has an end that is unknown, ambiguous, or of another type than its other end."""
 
 
-class MessageTypeError(ActorkitError, TypeError):
+class PortError(ActorkitError):
+    """A message could not be sent, and was not accepted. `port` is the path of the port that could not."""
+
+    port: str | None = None
+
+    def at(self, port: str) -> Self:
+        """This error, at that port."""
+        self.port = port
+        return self
+
+
+class MessageTypeError(PortError, TypeError):
     """A message is not of the type that its port takes. Raised at the sender; nothing was accepted."""
 
 
-class MailboxFull(ActorkitError):
+class PortConnectionError(PortError):
+    """A port in another process cannot be reached, and was tried often enough."""
+
+
+class MailboxFull(PortError):
     """A port has no room, and the sender did not want to wait. Nothing was accepted."""
 
 
 class ActorNotRunning(ActorkitError, RuntimeError):
     """An actor object is used outside a running tree, or after it has ended."""
+
+
+class StashError(ActorkitError, RuntimeError):
+    """There is no message that an actor could stash: it handles none, or has stashed it already."""
 
 
 class AskFailed(ActorkitError):

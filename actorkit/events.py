@@ -215,13 +215,47 @@ class MessagesDropped(Event):
 
 @frozen
 class SpillFailed(Event):
-    """A full port could not write to disk, or read from it: its senders wait for room."""
+    """A full port could not write to disk, or read from it: its senders wait for room. (A message that can't be encoded: once a class.)"""
 
     level: ClassVar[int] = CRITICAL
-    error: OSError
+    error: Exception
 
     def __str__(self) -> str:
         return f"{self.path} can't use its files on disk, so its senders wait for room: {self.error}"
+
+
+@frozen
+class SpillRepaired(Event):
+    """The files that an earlier process left behind were damaged, and have been mended; so many messages could not be saved."""
+
+    level: ClassVar[int] = ERROR
+    lost: int
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: its files on disk were damaged and have been mended, {self.lost:,} messages are lost: {self.found}"
+
+
+@frozen
+class CircuitOpened(Event):
+    """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
+
+    level: ClassVar[int] = WARNING
+    retry_after: float | None
+
+    def __str__(self) -> str:
+        how_long = "until somebody resets it" if self.retry_after is None else f"{self.retry_after:g} s, then it tries one"
+        return f"{self.path}: its breaker is open, so messages wait: {how_long}"
+
+
+@frozen
+class CircuitClosed(Event):
+    """A port's breaker lets messages through again."""
+
+    level: ClassVar[int] = INFO
+
+    def __str__(self) -> str:
+        return f"{self.path}: its breaker is closed again, what waits is handled"
 
 
 @frozen
@@ -332,3 +366,14 @@ class ShutdownRequested(Event):
 
     def __str__(self) -> str:
         return f"{self.signal}: shutting down in order (again: at once)"
+
+
+@frozen
+class DeadlockFound(Event):
+    """Actors or tasks waited for each other; `circle` says who waits for whom, beginning with the wait that was broken off."""
+
+    level: ClassVar[int] = WARNING
+    circle: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path} would have waited for ever: {' → '.join(self.circle)}"

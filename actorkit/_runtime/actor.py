@@ -194,6 +194,50 @@ class Actor:
         life = life_of(self, "unsubscribe")
         life.cell.kernel.topics.unsubscribe(life, topic, port)
 
+    def link(self, ref: ActorRef[Any]) -> None:
+        """Fails this actor when that one goes down abnormally: it was given up, or had to be killed.
+
+        The failure is a `DependencyError` of this life; a restart of the other one is none. If it has gone down so already,
+        this actor fails at once. It is one-sided, and ends with this life: link again in `on_start`.
+        """
+        life_of(self, "link").link(ref)
+
+    def stash(self) -> None:
+        """Puts the message in hand aside, once its handler returns, until `unstash_all`.
+
+        It counts as queued, but takes up no room; whoever asked goes on waiting. If the handler fails after all, it is as if
+        it had not been stashed. When this life ends, all that is stashed goes back to the head of its ports, in order.
+
+        Raises:
+            StashError: there is no message in hand (in a hook, `run` or a background task), or it is stashed already.
+        """
+        life_of(self, "stash").aside.stash()
+
+    def unstash_all(self) -> None:
+        """Brings all stashed messages back: they come next, in order, before everything else."""
+        life_of(self, "unstash_all").aside.unstash_all()
+
+    def pause(self, port: InPort[Self, Any, Any]) -> None:
+        """Takes no message from this actor's own `port` until `resume`; its other ports go on.
+
+        What is sent to it waits there, within its capacity. Neither `run` nor `settle` waits for it. A new life begins
+        with all ports resumed.
+
+        Raises:
+            MessageTypeError: the port is another actor's.
+        """
+        life = life_of(self, "pause")
+        life.aside.pause(life.own_mailbox(port))
+
+    def resume(self, port: InPort[Self, Any, Any]) -> None:
+        """Takes messages from this port again: what has waited comes before what came later; does nothing if it is not paused.
+
+        Raises:
+            MessageTypeError: the port is another actor's.
+        """
+        life = life_of(self, "resume")
+        life.aside.resume(life.own_mailbox(port))
+
     @overload
     def start_soon(self, fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, to: None = None) -> None: ...
     @overload

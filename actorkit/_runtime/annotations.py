@@ -24,8 +24,14 @@ CLASS_STATEMENT_DEPTH = 12
 """How many callers up the class statement may stand (decorators and metaclasses stand between)."""
 
 
-def message_types(function: Callable[..., Any], owner: type, port: str) -> type | tuple[type, ...]:
+def message_types(function: Callable[..., Any], owner: type, port: str, *, in_batches: bool = False) -> type | tuple[type, ...]:
     """The classes of message that the handler `function` takes, from the annotation of its parameter.
+
+    Args:
+        function: the handler.
+        owner: its class.
+        port: its name.
+        in_batches: whether it takes a list of them.
 
     Raises:
         PortDefinitionError: the handler has no message parameter, no annotation on it, or one that cannot be checked at run time.
@@ -43,7 +49,16 @@ def message_types(function: Callable[..., Any], owner: type, port: str) -> type 
         raise PortDefinitionError(
             f"{where}: its parameter {parameters[1].name!r} has no annotation, so the port has no message type; add one"
         )
-    return runtime_types(annotation, where, _scope(plain, owner))
+    scope = _scope(plain, owner)
+    return runtime_types(_element(annotation, where, port, scope) if in_batches else annotation, where, scope)
+
+
+def _element(annotation: Any, where: str, port: str, scope: Mapping[str, Any]) -> Any:
+    if isinstance(annotation, str | typing.ForwardRef):
+        annotation = _evaluate(annotation if isinstance(annotation, str) else annotation.__forward_arg__, where, scope)
+    if typing.get_origin(annotation) is not list:
+        raise PortDefinitionError(f"{where}: a batch handler takes a list of messages: write def {port}(self, messages: list[ItsType])")
+    return typing.get_args(annotation)[0]
 
 
 def runtime_types(annotation: Any, where: str, scope: Mapping[str, Any] | None = None) -> type | tuple[type, ...]:

@@ -19,7 +19,7 @@ from actorkit._runtime.waits import DONE, Waiter
 from actorkit.errors import MailboxFull
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from actorkit._runtime.dispatcher import Dispatcher
     from actorkit._runtime.mailbox import Mailbox
@@ -58,7 +58,7 @@ class Voice:
 
     async def _send_later(self, message: Any, receivers: list[Mailbox]) -> None:
         while self._behind:
-            waiter = Waiter(self._dispatcher, None)
+            waiter = _Later(self._dispatcher, None)
             self._later.append(waiter)
             await waiter
         if self._dispatcher.budget <= 0:
@@ -78,6 +78,20 @@ class Voice:
                 waiter.wake()
 
 
+class _Later(Waiter):
+    """Waits until the copies of an earlier message are in. Whoever keeps those waiting is not looked for."""
+
+    __slots__ = ()
+
+    @property
+    def may_last(self) -> bool:
+        return False
+
+    @property
+    def parts(self) -> Sequence[Waiter]:
+        return ()
+
+
 class Broadcast(Waiter):
     """A message on its way to several receivers, not all of whom have room. `is_out`: one of them has it."""
 
@@ -89,6 +103,14 @@ class Broadcast(Waiter):
         self.is_out = False
         self._voice = voice
         self._missing = 0
+
+    @property
+    def may_last(self) -> bool:
+        return any(part.may_last for part in self.parts)
+
+    @property
+    def parts(self) -> Sequence[Waiter]:
+        return [copy for copy in self.copies if not copy.done]
 
     def give(self, mailbox: Mailbox, message: Any) -> None:
         """One more receiver: it takes the message, or a copy waits at its door."""

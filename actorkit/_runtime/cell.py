@@ -7,14 +7,14 @@ it, a message at a time; the supervisor closes, restarts and retires it.
 from __future__ import annotations
 
 import math
-from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actorkit._runtime.arrivals import Arrivals, arrivals_of
+from actorkit._runtime.aside import Aside
 from actorkit._runtime.gates import Gates
-from actorkit._runtime.holds import break_cycle_of_holds
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
 from actorkit._runtime.recovery import Recovery, check_answer
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.ports import InPort
     from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
+    from actorkit._runtime.watching import Watcher
 
 FIRST_BATCH = 8
 """Messages in a row that a new actor handles; the dispatcher doubles that, or cuts it, so that a batch lasts one slice at most."""
@@ -41,8 +42,8 @@ class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 
     __slots__ = (
-        "__weakref__", "actor_class", "arrivals", "batch", "batch_size", "closing", "context", "drained", "ending", "farewell",
-        "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
+        "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
+        "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
         "name", "number", "outlets", "path", "port", "quarantined", "recovery", "ref", "refuses", "resolved", "restarts",
         "resting", "spec", "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
         "wires_closed", "worker",
@@ -60,7 +61,8 @@ class Cell:
         # mail
         self.mailboxes: dict[str, Mailbox] = {}
         self.resolved: dict[InPort[Any, Any, Any], Mailbox] = {}  # the same, by port, once checked: see ActorRef
-        self.arrivals: deque[Mailbox] = deque()
+        self.arrivals: Arrivals = arrivals_of({port.settings.priority for port in self.in_ports.values()})
+        self.aside: Aside | None = None  # what it has stashed or paused
         self.outlets: dict[str, Outlet] = {}
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
         self.message: Any = None
@@ -77,6 +79,7 @@ class Cell:
         self.holds: list[Mailbox] = []
         self.held_since = 0
         self.resting: trio.Event | None = None
+        self.began = kernel.now()
         self.stands_still = True  # whether it takes no message at no fault of the senders, so that their clocks stand still
         # life
         self.recovery = Recovery(self, spec.recovery or supervisor.recovery)
@@ -86,7 +89,7 @@ class Cell:
         self.stop_by = math.inf  # when its shutdown time ends, if the end of the system found it at work
         self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, ended
         self.refuses = self.gone = self.drained = self.wires_closed = False
-        self.watchers: dict[Mailbox, bool] = {}  # where Down is to go; whether for restarts too
+        self.watchers: dict[Watcher, bool] = {}  # where Down is to go; whether for restarts too
         self.quarantined = False  # set aside until somebody releases it
         guarded = any(port.settings.is_guarded for port in self.in_ports.values())
         self.gates: Gates | None = Gates(self) if guarded else None
@@ -110,12 +113,19 @@ class Cell:
             outlet = self.outlets[name] = Outlet(self, self.actor_class.actorkit_blueprint.out_ports[name])
         return outlet
 
-    def live(self, life: Incarnation) -> None:
-        """A new life begins: its handlers get the messages from now on."""
-        self.life = life
+    def make_eager_mailboxes(self) -> None:
+        """Makes those that do something before their first message comes.
+
+        Raises:
+            OSError: what a port keeps on disk can't be used.
+        """
         for name, port in self.in_ports.items():
             if port.settings.is_eager:
                 self.mailbox(name)
+
+    def live(self, life: Incarnation) -> None:
+        """A new life begins: its handlers get the messages from now on."""
+        self.life = life
         for name, mailbox in self.mailboxes.items():
             mailbox.handler = self._handler(self.in_ports[name], life)
 
@@ -148,7 +158,7 @@ class Cell:
                     elif answer is not None:
                         check_answer(answer)
                 elif message.gone:
-                    port.skip("asker_gone")
+                    port.pass_over(message)
                     self.port = None
                     continue
                 else:
@@ -159,9 +169,10 @@ class Cell:
                             return
                     elif answer is not None:
                         check_answer(answer)
-                    message.wake(answer)
-                    if message.attempts or message.letter is not None:
-                        self.recovery.handled_after_all(message)
+                    if self.aside is None or self.aside.marked is None:
+                        message.wake(answer)
+                        if message.attempts or message.letter is not None:
+                            self.recovery.handled_after_all(message)
                 port.processed += 1
                 self.port = None
             except Exception as error:  # here the failure path begins; trio.Cancelled passes
@@ -172,6 +183,8 @@ class Cell:
                 break
         if self.port is None:
             self.message = None
+            if self.aside is not None:
+                self.aside.step_done()
         if self.gates is not None:
             self.gates.step_done()
 
@@ -192,16 +205,17 @@ class Cell:
                     if answer is not None:
                         check_answer(answer)
                 elif message.gone:
-                    port.skip("asker_gone")
+                    port.pass_over(message)
                     self.port = None
                     continue
                 else:
                     answer = port.handler(message.message)
                     if answer is not None:
                         check_answer(answer)
-                    message.wake(answer)
-                    if message.attempts or message.letter is not None:
-                        self.recovery.handled_after_all(message)
+                    if self.aside is None or self.aside.marked is None:
+                        message.wake(answer)
+                        if message.attempts or message.letter is not None:
+                            self.recovery.handled_after_all(message)
                 port.processed += 1
                 self.port = None
             except Exception as error:
@@ -210,8 +224,14 @@ class Cell:
                 break
         if self.port is None:
             self.message = None
+            if self.aside is not None:
+                self.aside.step_done()
         if self.gates is not None:
             self.gates.step_done()
+
+    def in_hand_of(self, port: Mailbox) -> int:
+        """How many messages of this port are in hand."""
+        return int(self.port is port)
 
     @property
     def payload(self) -> Any:
@@ -237,7 +257,7 @@ class Cell:
             self.notice_rest()
         elif self.holds:
             self.state, self.stop = HELD, True
-            break_cycle_of_holds(self)
+            self.kernel.deadlocks.held(self)
         else:
             self.state = IDLE
             if self.arrivals:
@@ -258,11 +278,26 @@ class Cell:
             port.put_back(message)
 
     def gather(self) -> None:
-        """Its life has ended: a message in hand, and those that waited to be tried again, go back to the head of their queues."""
+        """Its life has ended: what was in hand, waited to be tried again, or was set aside, goes back to the head of its queue."""
+        if self.aside is not None:
+            self.aside.resume_all()
         for mailbox in self.mailboxes.values():
             for envelope in reversed(list(mailbox.parked)):
                 mailbox.unpark(envelope)
         self.put_back()
+        if self.aside is not None:
+            self.aside.unstash_all()
+
+    def look_again(self) -> None:
+        """Messages have come back, or have gone: if it was idle, that may have changed."""
+        if self.state == IDLE:
+            self.settle()
+
+    def set_aside(self) -> Aside:
+        """Where it sets messages aside."""
+        if self.aside is None:
+            self.aside = Aside(self)
+        return self.aside
 
     def close(self) -> None:
         """It is to take no message after the one in hand."""
@@ -326,7 +361,7 @@ class Cell:
 
     @property
     def has_mail(self) -> bool:
-        """Whether a message is queued, in hand, or waits to be tried again."""
+        """Whether a message is queued, in hand, or waits to be tried again; what is set aside does not count."""
         return self.port is not None or bool(self.arrivals) or any(mailbox.parked for mailbox in self.mailboxes.values())
 
     @property
@@ -353,11 +388,16 @@ class Cell:
         self.resting = None
         return self.is_at_rest
 
+    def worked_off(self, life: Incarnation) -> None:
+        """All that its streams have brought is dealt with."""
+        life.drain()
+
     def exit(self, reason: ExitReason, **details: Any) -> None:
         """This life has to end: closes, and leaves the rest to the supervisor."""
         self.recovery.cancel_retry()
         self.close()
         self.supervisor.on_exit(self, Exit(self.number, reason, **details))
+        self.kernel.deadlocks.exiting(self)
 
     def forget_watcher(self, watcher: Cell) -> None:
         """That actor does not watch it any more."""

@@ -9,9 +9,11 @@ import trio
 from attrs import frozen
 
 from actorkit._runtime.cell import Cell
+from actorkit._runtime.deadlocks import engages
 from actorkit._runtime.holds import release_holds
-from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation, down
+from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation
 from actorkit._runtime.waits import Envelope
+from actorkit._runtime.watching import down
 from actorkit.errors import SupervisionError
 from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
 from actorkit.messages import ExitReason
@@ -36,7 +38,7 @@ class ChildInfo:
     Attributes:
         name: its name.
         path: its path.
-        kind: "actor" or "supervisor".
+        kind: "actor", "supervisor", "pool" or "keyed".
         is_running: whether it is up.
         is_quarantined: whether it was set aside; `release` brings it back.
         incarnation: its present or last life.
@@ -81,6 +83,7 @@ class Child(ABC):
 
     Attributes:
         unit: the actor's cell, or the supervisor.
+        ref: its address; None for a supervisor.
         wanted: whether it is to be up; False once it has ended by itself, or was stopped by hand.
         completed: whether it has ended by itself; then it is not started again, not even as a bystander.
         added: whether it was started at run time, and is not part of its supervisor's spec.
@@ -94,6 +97,7 @@ class Child(ABC):
     def __init__(self, spec: Spec, unit: Cell | Supervisor) -> None:
         self.spec = spec
         self.unit = unit
+        self.ref: ActorRef[Any] | None = unit.ref if isinstance(unit, Cell) else None
         self.path = unit.path
         self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
         self.wanted = True
@@ -200,7 +204,7 @@ class Child(ABC):
             incarnation=self.number,
             restarts=self.restarts,
             restart=self.spec.restart,
-            ref=self.unit.ref if isinstance(self.unit, Cell) else None,
+            ref=self.ref,
         )
 
     def seconds(self, deadline: float) -> float:
@@ -234,6 +238,7 @@ class ActorChild(Child):
     def cells(self) -> dict[str, Cell]:
         return {self.path: self.cell}
 
+    @engages
     async def start(self) -> None:
         cell = self.cell
         cell.number += 1
@@ -243,6 +248,7 @@ class ActorChild(Child):
         life = Incarnation(cell, cell.number)
         started = False
         try:
+            cell.make_eager_mailboxes()
             await life.start(self._carried)
             started = True
         except Exception as error:
@@ -255,6 +261,7 @@ class ActorChild(Child):
             if not started:  # also when the start was cancelled
                 life.cancel_tasks()
                 await life.finish(ExitReason.FAILED, 0)
+                cell.gather()
                 cell.status = "stopped"
         cell.live(life)
         cell.accept()
@@ -269,6 +276,7 @@ class ActorChild(Child):
         if self.cell.life is not None:
             self.cell.life.start_source()
 
+    @engages
     async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
         cell, life = self.cell, self.cell.life
         if life is None:
@@ -369,12 +377,14 @@ class SupervisorChild(Child):
     def cells(self) -> dict[str, Cell]:
         return {path: cell for child in self.supervisor.children.values() for path, cell in child.cells().items()}
 
+    @engages
     async def start(self) -> None:
         await self.supervisor.start()
 
     def start_sources(self) -> None:
         self.supervisor.start_sources()
 
+    @engages
     async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
         await self.supervisor.stop(reason, trio.current_time() + self.seconds(deadline))
         return reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from attrs import evolve, field, frozen
 from actorkit._runtime.waits import Envelope
 from actorkit.errors import UnknownActor
 from actorkit.events import DeadLettersDiscarded, DeadLettersEvicted, DeadLettersNearlyFull, MessageDeadLettered
-from actorkit.policy.checks import check_count, check_flag, check_seconds
+from actorkit.policy.checks import check_count, check_flag, check_number
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class DeadLetterQueue:
         check_count("DeadLetterQueue", "max_size", max_size, 1)
         self.max_size = max_size
         self.evicted = 0
-        self._letters: dict[int, DeadLetter] = {}
+        self._letters: OrderedDict[int, DeadLetter] = OrderedDict()  # a dict takes long to find its first, when many were before it
         self._claimed: set[int] = set()  # sent again; they stay until their fate is known
         self._last_id = 0
         self._alerted = False
@@ -94,7 +95,8 @@ class DeadLetterQueue:
         """Keeps a message, with its failures; never waits, never fails."""
         self._last_id += 1
         error = failures[-1] if failures else None
-        self._keep(DeadLetter(self._last_id, message, port, reason, error, attempts, failures=failures[-FAILURES_KEPT:]))
+        since = (error.last_seen if error is not None else None) or datetime.now(UTC)
+        self._keep(DeadLetter(self._last_id, message, port, reason, error, attempts, since, failures))
 
     def put_back(self, letter: DeadLetter, reason: DeadLetterReason, failures: tuple[ErrorContext, ...], attempts: int) -> None:
         """A dead letter that was sent again has been given up again."""
@@ -181,7 +183,7 @@ class DeadLetterQueue:
         check_count("reprocess", "max_messages", max_messages)
         check_flag("reprocess", "force", force)
         if rate is not None:
-            check_seconds("reprocess", "rate", rate, positive=True)
+            check_number("reprocess", "rate", rate, "dead letters a second, more than 0, or None")
         sent = 0
         for letter in await self.inspect(filter):
             if sent >= max_messages:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 import types
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.deadlocks import Deadlocks
 
 BATCH: Final = 128
 """Messages of one cell in a row, at most. Measured: 1 → 0.2 M messages/s, 64 → 2.9 M, 128 → 3.3 M, 1,024 → 3.6 M."""
@@ -64,19 +66,21 @@ class Worker:
 class Dispatcher:
     """The ready queue, the role, and the workers."""
 
-    def __init__(self, at_rest: Callable[[], None], crash: Callable[[BaseException], None]) -> None:
+    def __init__(self, at_rest: Callable[[], None], crash: Callable[[BaseException], None], deadlocks: Deadlocks) -> None:
         self.nursery: trio.Nursery | None = None
         self.ready: deque[Cell] = deque()
         self.current: Cell | None = None  # whose step the role's holder is driving right now
         self.holder: Worker | None = None
         self.budget = BUDGET
         self.waiting = 0  # steps that wait in trio
+        self.is_fenced = False  # whether the step that runs right now was left behind: what it sends is refused
         self._now = 0.0  # the time at which the present slice began
         self._slice_end = 0.0
         self._asleep: trio.lowlevel.Task | None = None  # the role's holder, when there is nothing to do
         self._idle: list[trio.lowlevel.Task] = []
         self._at_rest = at_rest
         self._crash = crash
+        self.deadlocks = deadlocks
 
     def start(self, nursery: trio.Nursery) -> None:
         """Begins, with one worker in `nursery`."""
@@ -254,7 +258,7 @@ class Dispatcher:
         if cell.killed:
             worker.scope.cancel()
         self._hand_over()
-        await _forward(coroutine, trap, cell.own_context().run)
+        await _forward(coroutine, trap, partial(self._step, worker, cell.own_context().run))
         if worker.scope.cancel_called:
             return False  # this worker is spent; the rest is done in _leave
         self._step_over(worker, cell)
@@ -274,6 +278,16 @@ class Dispatcher:
             reschedule(self._idle.pop())
         elif self.nursery is not None:
             self.nursery.start_soon(self._work)
+
+    def _step(self, worker: Worker, run: Callable[..., Any], resume: Callable[[Any], Any], value: Any) -> Any:
+        """One more step of a coroutine that waits in trio."""
+        if not worker.fenced:
+            return run(resume, value)
+        budget, self.budget, self.is_fenced = self.budget, 0, True  # without a budget, every send looks at is_fenced
+        try:
+            return run(resume, value)
+        finally:
+            self.budget, self.is_fenced = budget, False
 
     def fence(self, worker: Worker) -> None:
         """The step that this worker stays with does not end: nothing more is expected of it."""

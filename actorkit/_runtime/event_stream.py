@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-from weakref import WeakSet
+from weakref import ref
 
 import trio
 
@@ -20,7 +20,7 @@ E = TypeVar("E", bound=Event)
 logger = logging.getLogger("actorkit")
 BUFFER = 10_000
 """Events that a subscriber may lag behind before its oldest are dropped (and counted)."""
-IN_A_ROW = 64
+IN_A_ROW = 256
 """Events that a subscriber gets without a checkpoint; with one for each it would get one a millisecond, when there is much to do."""
 
 
@@ -29,7 +29,8 @@ class EventStream:
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[Event], None]] = []
-        self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()  # who leaves an `async for` need not close it
+        # Weak, as who leaves an `async for` need not close it. Not a WeakSet, which takes a microsecond to say that it is empty.
+        self._subscriptions: dict[int, ref[Subscription[Any]]] = {}
         self._is_closed = False
 
     def hears(self, level: int) -> bool:
@@ -43,8 +44,11 @@ class EventStream:
             logger.log(event.level, "%s", event, exc_info=error if error is None else (type(error), error, error.__traceback__))
         for listener in self._listeners:
             listener(event)
-        for subscription in self._subscriptions:
+        for subscription in self._all():
             subscription.offer(event)
+
+    def _all(self) -> list[Subscription[Any]]:
+        return [subscription for each in self._subscriptions.values() if (subscription := each()) is not None]
 
     def publish_from_thread(self, event: Event, token: trio.lowlevel.TrioToken) -> None:
         """Delivers `event` from another thread, as soon as trio's comes to it."""
@@ -61,17 +65,18 @@ class EventStream:
         if self._is_closed:
             subscription.finish()
         else:
-            self._subscriptions.add(subscription)
+            key, subscriptions = id(subscription), self._subscriptions
+            subscriptions[key] = ref(subscription, lambda _: subscriptions.pop(key, None))
         return subscription
 
     def unsubscribe(self, subscription: Subscription[E]) -> None:
         """Forgets `subscription`."""
-        self._subscriptions.discard(subscription)
+        self._subscriptions.pop(id(subscription), None)
 
     def close(self) -> None:
         """Ends all subscriptions, once they have delivered what they hold; also those made from now on."""
         self._is_closed = True
-        for subscription in self._subscriptions:
+        for subscription in self._all():
             subscription.finish()
         self._subscriptions.clear()
 

@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from actorkit.policy.breaker import Breaker, Outcome, Token
+from actorkit.events import CircuitClosed, CircuitOpened
+from actorkit.policy.breaker import Breaker, CircuitState, Outcome, Token
 from actorkit.policy.taxonomy import ErrorCategory
 from actorkit.policy.throttle import ThrottleSettings, TokenBucket
 
 if TYPE_CHECKING:
-    from collections import deque
-
+    from actorkit._runtime.arrivals import Arrivals
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit.policy.taxonomy import ErrorContext
 
 LEAST_RATE = 1.0
 """Messages a second that a slow-down starts from at least."""
+LAG = 0.01
+"""Seconds by which a timer may be late: what could have been handled meanwhile is let through at once, so the rate holds."""
+
+SHORTEST = 0.1
+"""Seconds that an actor's rate so far is measured over at least."""
 
 _AT_FAULT = (
     ErrorCategory.TRANSIENT,
@@ -46,11 +51,10 @@ class Gate:
 class Gates:
     """The gates of one actor. They outlive its restarts."""
 
-    __slots__ = ("_cell", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_started", "_token")
+    __slots__ = ("_cell", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
-        self._started = cell.kernel.now()
         self._slow: TokenBucket | None = None
         self._of_ports: dict[str, Gate] = {}
         self._port: Mailbox | None = None  # of the message that was let through
@@ -70,9 +74,11 @@ class Gates:
         gate = self._of_ports.get(port)
         return None if gate is None else gate.breaker
 
-    def admit(self, arrivals: deque[Mailbox]) -> int:
+    def admit(self, arrivals: Arrivals) -> int:
         """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
         self.heard(Outcome.IGNORED)  # of a message that was cut short
+        while arrivals and arrivals[0].is_paused:
+            arrivals.popleft().queue.popleft()  # sets that entry aside
         if not arrivals:
             return 0
         port = arrivals[0]
@@ -104,8 +110,12 @@ class Gates:
 
     def heard(self, outcome: Outcome) -> None:
         """What has become of the message that was let through last; only the first word counts."""
-        if self._token is not None and self._breaker is not None:
-            self._breaker.release(self._token, outcome, self._cell.kernel.now())
+        port, breaker = self._port, self._breaker
+        if self._token is not None and breaker is not None and port is not None:
+            before = breaker.state
+            breaker.release(self._token, outcome, self._cell.kernel.now())
+            if breaker.state is not before:
+                tell(port, breaker)
         self._port = self._breaker = self._token = None
 
     def heard_failure(self, error: ErrorContext) -> None:
@@ -122,11 +132,20 @@ class Gates:
         """
         now = self._cell.kernel.now()
         if self._slow is None:
-            rate = max(LEAST_RATE, delivered / max(1.0, now - self._started))
-            self._slow = TokenBucket(ThrottleSettings(rate=rate))
+            rate = max(LEAST_RATE, delivered / max(SHORTEST, now - self._cell.began))
+            self._slow = TokenBucket(ThrottleSettings(rate=rate, burst=max(1, round(rate * LAG))))
         self._slow.slow_down(now)
 
     @property
     def rate(self) -> float | None:
         """Messages a second that a slow-down leaves; None when there is none."""
         return None if self._slow is None else self._slow.rate
+
+
+def tell(port: Mailbox, breaker: Breaker) -> None:
+    """Says that the breaker of a port has opened, or closed."""
+    events = port.cell.kernel.events
+    if breaker.state is CircuitState.CLOSED:
+        events.publish(CircuitClosed(port.path))
+    else:
+        events.publish(CircuitOpened(port.path, breaker.settings.recovery_timeout if breaker.state is CircuitState.OPEN else None))

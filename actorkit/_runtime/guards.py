@@ -30,9 +30,10 @@ anywhere, but all who use it are in one trio thread. It may go on in another `tr
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from copy import copy
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import trio
 from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
@@ -52,6 +53,9 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 Executable.executor = execute
+
+KEYS_KEPT: Final = 1_024
+"""How many keys a breaker remembers."""
 
 _entered: ContextVar[tuple[tuple[CircuitBreaker, Token], ...]] = ContextVar("actorkit_entered_breakers", default=())
 """The breakers whose `async with` this code is in. Not kept by task: a handler may go on in another one."""
@@ -113,6 +117,7 @@ class CircuitBreaker:
         )
         self.name: str = check_type("CircuitBreaker", "name", name, str, "a text")
         self._breaker = Breaker(settings)
+        self._of_keys: OrderedDict[Hashable, CircuitBreaker] = OrderedDict()
 
     @property
     def settings(self) -> BreakerSettings:
@@ -123,6 +128,23 @@ class CircuitBreaker:
     def state(self) -> CircuitState:
         """What it does with calls. An open one stays so until the first call after its `recovery_timeout`."""
         return self._breaker.state
+
+    def for_key(self, key: Hashable) -> CircuitBreaker:
+        """The breaker of one key, a host or a tenant say: made like this one, and apart from it and from all other keys.
+
+        The 1,024 keys used last are remembered, and any whose breaker is not closed.
+        """
+        breaker = self._of_keys.get(key)
+        if breaker is None:
+            breaker = copy(self)
+            breaker.name, breaker._breaker, breaker._of_keys = f"{self.name} for {key!r}", Breaker(self.settings), OrderedDict()
+            self._of_keys[key] = breaker
+            if len(self._of_keys) > KEYS_KEPT:
+                oldest = next((each for each, of in self._of_keys.items() if of.state is CircuitState.CLOSED), None)
+                if oldest is not None:
+                    del self._of_keys[oldest]
+        self._of_keys.move_to_end(key)
+        return breaker
 
     async def call(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Calls the async function `fn(*args)`; answers what it returns. Keywords go through `functools.partial`.

@@ -35,22 +35,3 @@ def release_holds(emitter: Cell) -> None:
     emitter.holds.clear()
     if emitter.state == HELD:
         emitter.settle()
-
-
-def break_cycle_of_holds(held: Cell) -> None:
-    """If it is held by actors that are, in the end, held by it, the one that was held longest goes on."""
-    way: dict[Cell, Cell | None] = {held: None}
-    pending: list[Cell] = [held]
-    while pending:
-        cell = pending.pop()
-        for mailbox in cell.holds:
-            other = mailbox.cell
-            if other is held:
-                circle: list[Cell] = [cell]
-                while (before := way[circle[-1]]) is not None:
-                    circle.append(before)
-                release_holds(min(circle, key=lambda each: each.held_since))
-                return
-            if other.state == HELD and other not in way:
-                way[other] = cell
-                pending.append(other)

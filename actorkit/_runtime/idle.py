@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
+    from actorkit._runtime.attentive import AttentiveQueue
     from actorkit._runtime.mailbox import Mailbox
-
-
-class AttentiveQueue(deque[Any]):
-    """The queue of a port with an `idle_timeout`: it notes when the last message came. Other ports don't pay for that."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard_at = trio.current_time()
-
-    def append(self, item: Any, /) -> None:
-        """Queues a message."""
-        self.heard_at = trio.current_time()
-        super().append(item)
 
 
 class IdleWatch:

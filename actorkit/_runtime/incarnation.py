@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
-from actorkit._runtime.idle import AttentiveQueue, IdleWatch
+from actorkit._runtime.attentive import AttentiveQueue
+from actorkit._runtime.idle import IdleWatch
 from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.waits import acting, handling
+from actorkit._runtime.watching import Link, Watcher
+from actorkit.errors import ActorNotRunning
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
 from actorkit.policy.checks import check_seconds
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
     from actorkit._runtime.actor import Actor
+    from actorkit._runtime.aside import Aside
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.ports import InPort
     from actorkit._runtime.ref import ActorRef
-    from actorkit.policy.taxonomy import ErrorContext
 
 FENCE_AFTER = 5.0
 """Seconds that what was cancelled may go on cleaning up before it is left behind."""
@@ -53,25 +56,9 @@ class Incarnation:
     """One life of an actor, from its construction to `on_stop`."""
 
     __slots__ = (
-        "_last_words",
-        "_last_words_said",
-        "actor",
-        "cell",
-        "constructed",
-        "ended",
-        "hooks",
-        "log",
-        "number",
-        "run_is_over",
-        "run_scope",
-        "senders",
-        "silences",
-        "started",
-        "tasks",
-        "timers",
-        "told_drained",
-        "watching",
-    )
+        "_last_words", "_last_words_said", "actor", "cell", "constructed", "ended", "hooks", "log", "number", "run_is_over",
+        "run_scope", "senders", "silences", "started", "tasks", "timers", "told_drained", "watching",
+    )  # fmt: skip
 
     def __init__(self, cell: Cell, number: int) -> None:
         self.cell = cell
@@ -127,6 +114,11 @@ class Incarnation:
             if self.number > 1 and "snapshot" not in self.hooks:
                 self.cell.kernel.events.publish(SourceRestarted(self.cell.path))
             self.run_scope = self.spawn("run", type(self.actor).run, (self.actor,), self._run_returned, anyway=True)
+
+    def stop_source(self) -> None:
+        """Cancels `run`: the system is being stopped."""
+        if self.run_scope is not None:
+            self.run_scope.cancel()
 
     def _run_returned(self, _: object = None) -> None:
         self.run_is_over = True
@@ -191,7 +183,7 @@ class Incarnation:
 
     def start_soon(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], to: InPort[Any, Any, Any] | None) -> None:
         """A background task for the user: see `Actor.start_soon`."""
-        mailbox = None if to is None else self._own_mailbox(to)
+        mailbox = None if to is None else self.own_mailbox(to)
         self.spawn(getattr(fn, "__qualname__", "background task"), fn, args, lambda result: self._deliver(mailbox, result))
 
     def _deliver(self, mailbox: Mailbox | None, result: Any) -> None:
@@ -213,7 +205,7 @@ class Incarnation:
         return self._timer(period, period, port, message)
 
     def _timer(self, delay: float, period: float | None, port: InPort[Any, Any, Any], message: Any) -> Timer:
-        mailbox = self._own_mailbox(port)
+        mailbox = self.own_mailbox(port)
         if not isinstance(message, mailbox.types):
             raise mailbox.wrong_type(message)
         timer = Timer(self, trio.current_time() + delay, period, mailbox, message)
@@ -224,14 +216,33 @@ class Incarnation:
 
     def watch(self, ref: ActorRef[Any], port: InPort[Any, Any, Any], restarts: bool) -> None:
         """See `Actor.watch`."""
-        mailbox, target = self._own_mailbox(port), ref.cell
+        self._watch(ref, self.own_mailbox(port), restarts)
+
+    def link(self, ref: ActorRef[Any]) -> None:
+        """See `Actor.link`."""
+        self._watch(ref, Link(self), False)
+
+    def _watch(self, ref: ActorRef[Any], watcher: Watcher, restarts: bool) -> None:
+        target = ref.cell
         if target.refuses:
-            mailbox.admit(target.farewell or Down(ref, ExitReason.SHUTDOWN))
+            watcher.admit(target.farewell or Down(ref, ExitReason.SHUTDOWN))
         elif not self.ended:
-            target.watchers[mailbox] = restarts
+            target.watchers[watcher] = restarts
             self.watching.append(target)
 
-    def _own_mailbox(self, port: InPort[Any, Any, Any]) -> Mailbox:
+    @property
+    def aside(self) -> Aside:
+        """What this life sets messages aside with.
+
+        Raises:
+            ActorNotRunning: it has ended.
+        """
+        if self.ended:
+            raise ActorNotRunning(f"{self.cell.path}: incarnation {self.number} of this actor has ended, and sets no more messages aside")
+        return self.cell.set_aside()
+
+    def own_mailbox(self, port: InPort[Any, Any, Any]) -> Mailbox:
+        """The mailbox of one of this actor's ports."""
         return self.cell.ref.resolve(port)
 
     def stop_self(self) -> None:
@@ -252,16 +263,24 @@ class Incarnation:
         cell = self.cell
         if self.run_is_over and cell.in_streams and cell.ready_to_drain and not cell.ending and not cell.drained:
             cell.ending = True
-            self.check_drained()
+            cell.look_again()
 
     def check_drained(self) -> None:
         """Once nothing is queued, in hand or under way any more, runs `on_drained`; then its own wires close."""
+        if self.is_worked_off:
+            self.cell.worked_off(self)
+
+    @property
+    def is_worked_off(self) -> bool:
+        """Whether its streams have ended, and nothing is queued, in hand or under way any more."""
         cell = self.cell
-        if not cell.ending or cell.state != IDLE or cell.has_mail:
-            return
-        if self.tasks or any(timer.period is None for timer in self.timers):
-            return
-        cell.close()
+        if not cell.ending or cell.state != IDLE or cell.has_mail or (cell.aside is not None and not cell.aside.is_empty):
+            return False
+        return not self.tasks and all(timer.period is not None for timer in self.timers)
+
+    def drain(self) -> None:
+        """Says the last words of its streams, and ends them."""
+        self.cell.close()
         self.tell_drained(self.end_streams)
 
     def tell_drained(self, then: Callable[[Any], None]) -> None:
@@ -302,8 +321,12 @@ class Incarnation:
             self.cell.kernel.done()
 
     def carry(self) -> tuple[object, int] | None:
-        """What a source hands on to its next life: its snapshot, with the version of that."""
-        if "snapshot" in self.hooks and "run" in self.hooks and self.started:
+        """What a source hands on to its next life."""
+        return self.snapshot() if "run" in self.hooks else None
+
+    def snapshot(self) -> tuple[object, int] | None:
+        """Its state, with the version of that; None if it has none, or can't tell."""
+        if "snapshot" in self.hooks and self.started:
             try:
                 return _call(type(self.actor).snapshot, self.actor), type(self.actor).state_version
             except Exception as error:
@@ -384,14 +407,3 @@ class Timer:
             kernel.repeating -= self.period is not None
             self._life.check_drained()
             kernel.look()
-
-
-def down(cell: Cell, reason: ExitReason, error: ErrorContext | None, *, restarting: bool) -> None:
-    """Tells the watchers of `cell`; all of them, once, unless it is only being restarted."""
-    notice = Down(cell.ref, reason, error)
-    for mailbox, restarts in list(cell.watchers.items()):
-        if restarts or not restarting:
-            mailbox.admit(notice)
-    if not restarting:
-        cell.watchers.clear()
-        cell.farewell = notice

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
-from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.ledger import NUMBERS, PortCounts, total
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.specs import Spec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
     from actorkit.policy.taxonomy import ErrorContext
@@ -46,12 +49,14 @@ class Kernel:
         self.timers = Timers(self.look)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
-        self.dispatcher = Dispatcher(self.look, self.crash)
+        self.deadlocks = Deadlocks(self)
+        self.dispatcher = Dispatcher(self.look, self.crash, self.deadlocks)
         self.context: Context = copy_context()
         self.nursery: trio.Nursery  # from `start` on
         self.token: trio.lowlevel.TrioToken
         self.cells: dict[str, Cell] = {}
         self.supervisors: dict[str, Supervisor] = {}
+        self.makers: dict[type[Spec], Callable[[Kernel, Any, str, Supervisor], Child]] = {}  # of children that are groups: see pools.py
         self.retries = 0
         self.restarts = 0
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
@@ -96,6 +101,15 @@ class Kernel:
             self.crash(error)
 
     # The register
+
+    def find(self, path: str) -> Cell | None:
+        """The actor with this path; a member of a group, too."""
+        above, _, name = path.rpartition("/")
+        if path in self.cells or above not in self.supervisors:
+            return self.cells.get(path)
+        child = self.supervisors[above].children.get(name)
+        ref = None if child is None else child.ref
+        return None if ref is None else ref.cell
 
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""
@@ -194,14 +208,19 @@ class Kernel:
             "status": cell.status,
             "incarnation": cell.number,
             "restarts": cell.restarts,
-            "ports": {
-                mailbox.name: {"capacity": mailbox.capacity, "wired": mailbox.wired, "waiting_senders": len(mailbox.room)}
-                | {
-                    name: getattr(mailbox.counts(), name)
-                    for name in ("accepted", "processed", "skipped", "dead_lettered", "queued", "in_flight")
-                }
-                for mailbox in cell.mailboxes.values()
-            },
+            "rate": None if cell.gates is None else cell.gates.rate,  # messages a second, while it is slowed down
+            "ports": {mailbox.name: self._snapshot_of_port(mailbox) for mailbox in cell.mailboxes.values()},
             "wires": {name: [target.path for target in outlet.targets] for name, outlet in cell.outlets.items() if outlet.targets},
             "discarded": {name: outlet.discarded for name, outlet in cell.outlets.items() if outlet.discarded},  # for want of a wire
+        }
+
+    def _snapshot_of_port(self, mailbox: Mailbox) -> dict[str, Any]:
+        counts, gates = mailbox.counts(), mailbox.cell.gates
+        breaker = None if gates is None else gates.breaker(mailbox.name)
+        return {
+            "capacity": mailbox.capacity,
+            "wired": mailbox.wired,
+            "waiting_senders": len(mailbox.room),
+            "breaker": None if breaker is None else breaker.state.value,
+            **{name: getattr(counts, name) for name in NUMBERS},
         }

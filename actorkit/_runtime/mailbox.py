@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.attentive import NOTHING, AttentiveQueue
 from actorkit._runtime.holds import hold, let_go
-from actorkit._runtime.idle import AttentiveQueue
 from actorkit._runtime.ledger import EMPTY, PortCounts
 from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
-from actorkit.errors import MailboxFull, MessageTypeError
+from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Mailbox:
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
         "is_async", "limit", "name", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings", "skipped",
-        "skipped_by", "subscriptions", "types", "wired",
+        "skipped_by", "streams", "subscriptions", "types", "wired",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
@@ -54,10 +54,11 @@ class Mailbox:
         self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.is_async = port.is_async
+        self.streams = port.is_stream
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0
-        self.queue: deque[Any] = deque() if self.settings.idle_timeout is None else AttentiveQueue()
+        self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         self.room: deque[Waiter] = deque()
         self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
@@ -72,6 +73,23 @@ class Mailbox:
         self.overflow = overflow_of(self)
         self.accepted = self.overflow.spilled  # what an earlier process left behind
         self.make_room()
+
+    is_door = False
+    """Whether it only passes messages on to others: see groups.py."""
+
+    def receiver(self, message: Any) -> Mailbox:
+        """The mailbox that a message sent here goes into."""
+        return self
+
+    @property
+    def address(self) -> str:
+        """What others call it by: where a dead letter of it is sent again."""
+        return self.path
+
+    @property
+    def load(self) -> int:
+        """How much there is to do before a message that came now would be handled."""
+        return len(self.queue) + len(self.room) + (self.cell.port is not None)
 
     # Messages enter here. Each of these leaves the books balanced; Ctrl-C cannot come in between.
 
@@ -110,7 +128,7 @@ class Mailbox:
         if not self._offer(message):
             raise MailboxFull(
                 f"{self.path} is full ({self.capacity} queued): {shown(message)} was not accepted; await send() to wait for room"
-            )
+            ).at(self.path)
 
     @enable_ki_protection
     def emit(self, message: Any, emitter: Cell) -> None:
@@ -125,6 +143,7 @@ class Mailbox:
     @enable_ki_protection
     def ask(self, envelope: Envelope) -> None:
         """Puts a request in; when the port is full it waits for room, within its deadline."""
+        self._check_fence(envelope)
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
         if self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
@@ -156,6 +175,16 @@ class Mailbox:
         """Whether a message can just be put in."""
         return len(self.queue) < self.limit
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether its actor leaves its messages alone."""
+        return isinstance(self.queue, AttentiveQueue) and self.queue.shelf is not None
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether no message is taken at no fault of the senders: see `block_timeout`."""
+        return self.cell.stands_still or self.is_paused
+
     def put(self, item: Any) -> None:
         """Queues a message, whatever the capacity, and counts it."""
         self.accepted += 1
@@ -170,6 +199,7 @@ class Mailbox:
 
     def _offer(self, item: Any) -> bool:
         """Deals with a message if that needs no waiting; says whether it did."""
+        self._check_fence(item)
         if len(self.queue) < self.limit:
             self.put(item)
         elif self.cell.refuses:
@@ -182,13 +212,23 @@ class Mailbox:
 
     async def _send_after_a_breath(self, message: Any) -> None:
         # Not the other way round: a sender that is cancelled at the breath may rely on it that its message was not accepted.
+        self._check_fence(message)
         await self.dispatcher.breathe()
         await self.send(message)
+
+    def _check_fence(self, item: Any) -> None:
+        if self.dispatcher.is_fenced:
+            message = item.message if type(item) is Envelope else item
+            raise ActorNotRunning(
+                f"{self.path}: {shown(message)} was not accepted: the actor that sends it was cancelled, did not end, and was fenced off;"
+                " a handler that is cancelled must let trio.Cancelled pass"
+            )
 
     def _send_when_full(self, message: Any) -> Awaitable[None]:
         if self._offer(message):
             return DONE
         waiter = Waiter(self.dispatcher, message)
+        waiter.port = self
         self._wait_for_room(waiter)
         return waiter
 
@@ -198,6 +238,7 @@ class Mailbox:
         """Deals with the message of `waiter` at once, or lets it wait for room; says which."""
         if self._offer(waiter.item):
             return True
+        waiter.port = self
         self._wait_for_room(waiter)
         return False
 
@@ -206,6 +247,11 @@ class Mailbox:
         self.room.append(waiter)
         self.limit = 0  # newcomers queue behind
         self.overflow.waits(self, waiter)
+
+    def take_over(self, waiter: Waiter) -> None:
+        """A sender that waited at another port waits here from now on."""
+        self._wait_for_room(waiter)
+        self.make_room()
 
     def _admit_waiting(self, waiter: Waiter) -> Any:
         self.overflow.waits_no_more(self, waiter)
@@ -259,6 +305,11 @@ class Mailbox:
         self.queue.appendleft(item)
         self.cell.arrivals.appendleft(self)
 
+    def pass_over(self, envelope: Envelope) -> None:
+        """What was taken out is not to be handled: its asker has gone, or it is no message at all."""
+        if envelope is not NOTHING:
+            self.skip("asker_gone")
+
     def skip(self, reason: str) -> None:
         """Counts the message in hand as skipped."""
         self.skipped += 1
@@ -284,7 +335,10 @@ class Mailbox:
         """Takes the message at this place out of the queue; what becomes of it is for the caller to count."""
         item = self.queue[place]
         del self.queue[place]
-        arrivals = self.cell.arrivals
+        queue, arrivals = self.queue, self.cell.arrivals
+        if isinstance(queue, AttentiveQueue) and queue.shelf is not None and self in queue.shelf:
+            queue.shelf.remove(self)  # which of its entries goes makes no difference to the order in this port
+            return item
         del arrivals[[n for n, mailbox in enumerate(arrivals) if mailbox is self][place] if place else arrivals.index(self)]
         return item
 
@@ -327,8 +381,8 @@ class Mailbox:
             dead_lettered=self.dead_lettered,
             dropped=self.dropped,
             spilled=self.overflow.spilled,
-            queued=len(self.queue),
-            in_flight=(self.cell.port is self) + len(self.parked),
+            queued=len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self)),
+            in_flight=self.cell.in_hand_of(self) + len(self.parked),
             dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
             skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),
             dead_lettered_by=EMPTY if self.dead_lettered_by is None else dict(self.dead_lettered_by),
@@ -339,7 +393,7 @@ class Mailbox:
         return MessageTypeError(
             f"{self.path} takes {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
             " send what the port takes, or widen the annotation of its handler"
-        )
+        ).at(self.path)
 
 
 def type_names(types: type | tuple[type, ...]) -> str:

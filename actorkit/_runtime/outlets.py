@@ -50,7 +50,12 @@ class Outlet:
         def always(_: object) -> Mailbox:
             return only
 
-        line = pick or always
+        chosen = pick or always
+
+        def through_the_door(message: object) -> Mailbox:
+            return chosen(message).receiver(message)
+
+        line = through_the_door if any(each.is_door for each in mailboxes) else chosen
         self.lines.append(line)
         for mailbox in mailboxes:
             self.targets.append(mailbox)
@@ -64,6 +69,12 @@ class Outlet:
         for mailbox in mailboxes:
             self.targets.remove(mailbox)
             mailbox.open_wires -= 1
+
+    def renew(self) -> None:
+        """Wires were added or taken out: the actor's sender is to take the shortest way again."""
+        life, name = self.cell.life, self.path.rpartition(".")[2]
+        if life is not None and name in life.senders:
+            life.senders[name].renew()
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""
@@ -101,14 +112,14 @@ class Outlet:
             raise MessageTypeError(
                 f"{self.path} sends {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
                 " send what the out-port was declared for"
-            )
+            ).at(self.path)
         if not self.is_wired:
             self.discarded += 1
             if self.discarded == 1:
                 self.cell.kernel.events.publish(OutPortUnwired(self.path))
         receivers = [pick(message) for pick in self.lines]
         for channel in self.channels:
-            receivers += channel.receivers()
+            receivers += [each.receiver(message) for each in channel.receivers()]
         return receivers
 
 

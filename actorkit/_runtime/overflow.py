@@ -44,10 +44,10 @@ class Block:
         """A sender's wait is over, whatever ended it."""
 
     def stand_still(self, mailbox: Mailbox) -> None:
-        """The actor takes no message for a while: no sender's patience is to suffer from that."""
+        """No message is taken for a while: no sender's patience is to suffer from that."""
 
     def go_on(self, mailbox: Mailbox) -> None:
-        """It does again."""
+        """Messages are taken again, unless the port is paused."""
 
     def refill(self, mailbox: Mailbox) -> None:
         """There may be room: brings back what waits elsewhere. It comes before any sender that waits."""
@@ -69,7 +69,7 @@ class BlockFor(Block):
 
     def waits(self, mailbox: Mailbox, waiter: Waiter) -> None:
         waiter.patience = self._timeout
-        if not mailbox.cell.stands_still:
+        if not mailbox.stands_still:
             self._start(mailbox, waiter)
 
     def waits_no_more(self, mailbox: Mailbox, waiter: Waiter) -> None:
@@ -83,7 +83,7 @@ class BlockFor(Block):
             self.waits_no_more(mailbox, waiter)
 
     def go_on(self, mailbox: Mailbox) -> None:
-        for waiter in mailbox.room:
+        for waiter in mailbox.room if not mailbox.stands_still else ():
             self._start(mailbox, waiter)
 
     def _start(self, mailbox: Mailbox, waiter: Waiter) -> None:
@@ -226,10 +226,17 @@ class SpillToDisk(Block):
         if self._retry is not None:
             mailbox.cell.kernel.timers.remove(self._retry)
         if not (self._lasting and reason is DeadLetterReason.SHUTDOWN):
-            while len(self._spill):
-                popped = self._spill.popleft()
-                self._give_up(mailbox, popped, popped.lost or reason)
+            self._give_up_all(mailbox, reason)
         self._spill.close()
+
+    def _give_up_all(self, mailbox: Mailbox, reason: DeadLetterReason) -> None:
+        while len(self._spill):
+            try:
+                popped = self._spill.popleft()
+            except OSError as error:  # they stay where they are, and count as spilled
+                mailbox.cell.kernel.events.publish(SpillFailed(mailbox.path, error))
+                return
+            self._give_up(mailbox, popped, popped.lost or reason)
 
     def _give_up(self, mailbox: Mailbox, popped: Popped, reason: DeadLetterReason) -> None:
         for _ in range(popped.messages):

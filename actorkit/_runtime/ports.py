@@ -9,14 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 import trio
-from attrs import frozen
+from attrs import fields, frozen
 from trio.lowlevel import disable_ki_protection
 
 from actorkit._runtime.annotations import message_types, runtime_types
 from actorkit._runtime.guards import CircuitBreaker, Throttle
 from actorkit._runtime.mailbox import type_names
-from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecError, SpecTypeError, WiringError
-from actorkit.policy.checks import check_choice, check_count, check_flag, check_seconds, check_type, complaint
+from actorkit._runtime.port_settings import DEFAULT_CAPACITY, BatchSettings, PortSettings
+from actorkit._runtime.reply_streams import stream_rows
+from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
+from actorkit.policy.checks import complaint
 from actorkit.policy.overflow import OverflowStrategy
 
 if TYPE_CHECKING:
@@ -32,49 +34,7 @@ O_contra = TypeVar("O_contra", contravariant=True)
 M_contra = TypeVar("M_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
-DEFAULT_CAPACITY = 1024
 _NOT_AN_OUT_PORT = "{} >> {}: the left end of a wire is an out-port of an actor class, or of a child: child[Class.out_x]"
-
-
-@frozen(kw_only=True)
-class PortSettings:
-    """The options of an in-port: see `in_port`."""
-
-    capacity: int = DEFAULT_CAPACITY
-    overflow: OverflowStrategy = OverflowStrategy.BLOCK
-    block_timeout: float | None = None
-    timeout: float | None = None
-    idle_timeout: float | None = None
-    ordered: bool = True
-    breaker: CircuitBreaker | None = None
-    throttle: Throttle | None = None
-    thread: bool = False
-
-    @property
-    def is_eager(self) -> bool:
-        """Whether the port does something before its first message comes."""
-        return self.idle_timeout is not None or self.overflow is OverflowStrategy.SPILL_TO_DISK
-
-    @property
-    def is_guarded(self) -> bool:
-        """Whether its messages have to pass something."""
-        return self.breaker is not None or self.throttle is not None
-
-    def __attrs_post_init__(self) -> None:
-        check_count("in_port", "capacity", self.capacity, 1)
-        check_choice("in_port", "overflow", self.overflow, OverflowStrategy)
-        for name in ("block_timeout", "timeout", "idle_timeout"):
-            if getattr(self, name) is not None:
-                check_seconds("in_port", name, getattr(self, name), positive=True)
-        if self.block_timeout is not None and self.overflow is not OverflowStrategy.BLOCK:
-            expected = f"no time for a port that never waits; this one is {self.overflow.name}"
-            raise SpecError(complaint("in_port", "block_timeout", self.block_timeout, expected))
-        check_flag("in_port", "ordered", self.ordered)
-        check_flag("in_port", "thread", self.thread)
-        if self.breaker is not None:
-            check_type("in_port", "breaker", self.breaker, CircuitBreaker, "a CircuitBreaker(…)")
-        if self.throttle is not None:
-            check_type("in_port", "throttle", self.throttle, Throttle, "a Throttle(rate=…)")
 
 
 class InPort(Generic[O_contra, M_contra, R_co]):
@@ -88,6 +48,7 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         types: the class, or classes, of the messages that it takes.
         settings: its options.
         is_async: whether its handler is `async def`, or runs in a thread.
+        is_stream: whether its handler is an async generator, which streams its answer.
         spec: the child that it belongs to, in a wire to one of several actors of a class: `printer[Printer.in_line]`.
     """
 
@@ -97,7 +58,8 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         self.name = getattr(function, "__name__", "in_port")
         self.owner: type = object
         self.types: type | tuple[type, ...] = ()  # not known before the class is
-        self.is_async = settings.thread or is_async(function)
+        self.is_stream = inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
+        self.is_async = settings.thread or is_async(function) or self.is_stream
         self.spec: ChildSpec[Any] | None = None
         self.__doc__ = getattr(function, "__doc__", None)
 
@@ -128,19 +90,23 @@ class InPort(Generic[O_contra, M_contra, R_co]):
             raise PortDefinitionError(
                 f"{where}: @in_port decorates a method, not {function!r}; write def {self.name}(self, message: ItsType)"
             )
-        if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
-            raise PortDefinitionError(f"{where}: a handler returns its answer, it doesn't yield; use `return`")
-        if self.settings.thread and is_async(function):
+        if inspect.isgeneratorfunction(plain):
+            raise PortDefinitionError(f"{where}: a handler returns its answer, it doesn't yield; use `return`, or `async def` to stream it")
+        if self.settings.batch is not None and self.is_stream:
+            raise PortDefinitionError(f"{where}: a batch handler answers all at once, it can't stream; write `return`")
+        if self.settings.thread and (is_async(function) or self.is_stream):
             raise PortDefinitionError(f"{where}: thread=True is for a plain handler; write it as `def`, or leave thread out")
-        if self.settings.timeout is not None and not is_async(function):
+        if self.settings.timeout is not None and not (is_async(function) or self.is_stream):
             raise PortDefinitionError(f"{where}: timeout is for an async handler, which can be cut short; write it as `async def`")
-        self.types = message_types(function, self.owner, self.name)
+        self.types = message_types(function, self.owner, self.name, in_batches=self.settings.batch is not None)
         if inspect.isfunction(function):
             disable_ki_protection(function)  # the code around it runs under protection: see dispatcher.py
 
     def bound_to(self, actor: Actor) -> Callable[[Any], Any]:
         """The handler of this very actor, as the runtime calls it."""
         handler: Callable[[Any], Any] = self.function.__get__(actor, type(actor))
+        if self.is_stream:
+            handler = partial(stream_rows, handler)
         if self.settings.thread:
             return partial(_in_thread, handler)
         if self.settings.timeout is not None:
@@ -198,6 +164,8 @@ def in_port(
     capacity: int = ...,
     overflow: OverflowStrategy = ...,
     block_timeout: float | None = ...,
+    priority: int = ...,
+    deadline: float | None = ...,
     timeout: float | None = ...,
     idle_timeout: float | None = ...,
     ordered: bool = ...,
@@ -208,13 +176,19 @@ def in_port(
 def in_port(handler: Any = None, /, **options: Any) -> Any:
     """Makes a method a typed mailbox port: its parameter's annotation is the type of message, what it returns is the answer.
 
-    The method may be `async def` or plain `def`. An actor handles one message at a time. Times are in seconds.
+    The method may be `async def` or plain `def`; an async generator streams its answer (`ref.stream`). An actor handles
+    one message at a time. Times are in seconds.
 
     Args:
         capacity: how many messages may wait; 1,024 by default.
         overflow: what happens to a message that finds no room; by default its sender waits.
         block_timeout: how long a sender waits at most, before its message becomes a dead letter. The clock stands still
-            while the actor is restarting, throttled, or held by a breaker. By default it waits as long as it takes.
+            while the actor is restarting, throttled, or held by a breaker, and while the port is paused. By default it waits
+            as long as it takes.
+        priority: ports with a higher one are served first; 0 by default. A message of a lower priority lets 16 of higher
+            ones pass, and is then served. Equal priorities are served in order of arrival.
+        deadline: how long a message may wait in the port before it is first handled. One that has waited so long is never
+            handled; it becomes a dead letter, EXPIRED, and whoever asked gets `AskFailed`.
         timeout: how long one handling of one message may take. A handler that takes longer is cancelled and fails
             with `trio.TooSlowError`. For async handlers only: Python can end neither a plain function nor a thread.
         idle_timeout: a port that hears nothing for so long fails, as TIMEOUT, without a message.
@@ -224,13 +198,72 @@ def in_port(handler: Any = None, /, **options: Any) -> Any:
         thread: runs a plain handler in a worker thread. It must not touch the actor's ports or the runtime.
 
     Raises:
-        ValueError: an option is out of range (of a wrong type: TypeError).
+        ValueError: an option is out of range (of a wrong type, or unknown: TypeError).
         PortDefinitionError: it is given what is no method.
     """
     if handler is not None and not (callable(handler) or hasattr(handler, "__get__")):
         raise PortDefinitionError(f"in_port({handler!r}) is given no method; options have names: @in_port(capacity=…)")
+    known = [each.name for each in fields(PortSettings)]
+    for option in options:
+        if option not in known:
+            raise SpecTypeError(f"in_port: unknown option {option!r}: expected one of {', '.join(known)}")
     decorator = _PortDecorator(PortSettings(**options))
     return decorator if handler is None else decorator(handler)
+
+
+class _BatchDecorator:
+    """What `in_batch(…)` returns."""
+
+    def __init__(self, settings: BatchSettings) -> None:
+        self._settings = settings
+
+    @overload
+    def __call__(self, handler: Callable[[O, list[M]], Awaitable[list[R]]], /) -> InPort[O, M, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[O, list[M]], Awaitable[None]], /) -> InPort[O, M, None]: ...
+    @overload
+    def __call__(self, handler: Callable[[O, list[M]], list[R]], /) -> InPort[O, M, R]: ...
+    @overload
+    def __call__(self, handler: Callable[[O, list[M]], None], /) -> InPort[O, M, None]: ...
+    def __call__(self, handler: Callable[..., Any], /) -> Any:
+        port: InPort[Any, Any, Any] = InPort(handler, self._settings)
+        return port
+
+
+def in_batch(
+    *,
+    size: int = 100,
+    wait: float = 0.1,
+    capacity: int = DEFAULT_CAPACITY,
+    overflow: OverflowStrategy = OverflowStrategy.BLOCK,
+    block_timeout: float | None = None,
+    timeout: float | None = None,
+    thread: bool = False,
+) -> _BatchDecorator:
+    """Makes a method of `list[M]` a port of messages M, which it gets in batches: `@in_batch(size=100, wait=0.1)`.
+
+    It gets up to `size` messages, or fewer `wait` seconds after the first, at the end of the actor's streams, and when a
+    message at another port of the actor is next. Who asks is answered by its place in the list that the handler
+    returns, or with None. A batch that fails is split until the message that fails is alone: only that one is retried,
+    quarantined or whatever the policy says, and the others are handled, in order.
+
+    Args:
+        size: how many messages at most; not more than `capacity`.
+        wait: seconds since the first one.
+        capacity: as in `in_port`.
+        overflow: as in `in_port`; not DROP_OLDEST.
+        block_timeout: as in `in_port`.
+        timeout: as in `in_port`, for a batch.
+        thread: as in `in_port`.
+
+    Raises:
+        ValueError: an option is out of range (of a wrong type: TypeError).
+    """
+    return _BatchDecorator(
+        BatchSettings(
+            size=size, wait=wait, capacity=capacity, overflow=overflow, block_timeout=block_timeout, timeout=timeout, thread=thread
+        )
+    )
 
 
 class OutPort(Generic[M]):

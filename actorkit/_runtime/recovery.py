@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,12 +12,13 @@ import trio
 from actorkit._runtime.dead_letters import FAILURES_KEPT
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
+from actorkit.errors import PortError
 from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped, PolicyFailed
 from actorkit.messages import ExitReason
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.rules import RecoveryAction
-from actorkit.policy.taxonomy import Classification, ErrorContext, fingerprint
+from actorkit.policy.taxonomy import Classification, ErrorCategory, ErrorContext, ErrorSeverity, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,14 @@ POISONS = 1_000
 """How many fingerprints of poison are remembered per actor."""
 RETRIES = (RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK)
 """The same instance tries again: without a throttle or a breaker, the others are nothing but a retry."""
+WITHOUT_FAILURE = {
+    DeadLetterReason.EXPIRED: "it waited there for longer than the port's deadline",
+    DeadLetterReason.OVERFLOW: "the port was full",
+    DeadLetterReason.OVERFLOW_TIMEOUT: "the port was full for too long",
+}
+"""Why a message was given up that no handler has failed on; for all other reasons, its actor has ended."""
+NOT_CURABLE = (ErrorCategory.VALIDATION, ErrorCategory.POISON_MESSAGE, ErrorCategory.PERMANENT)
+"""No restart cures these, so no policy asks how many there were."""
 OURS = RecoveryPolicy()
 """Decides instead of a user's policy that raises."""
 
@@ -53,7 +63,7 @@ class Recovery:
         self._errors = self._counted = 0
         self._budget: RetryBudget | None = None
         self._history: deque[ErrorContext] | None = None
-        self._occurrences: dict[str, tuple[int, float]] | None = None  # fingerprint → how often, first when
+        self._occurrences: dict[str, tuple[int, float, datetime]] | None = None  # fingerprint → how often, first when
         self._poisons: dict[str, None] | None = None
 
     # The way of a message that failed
@@ -61,18 +71,18 @@ class Recovery:
     def message_failed(self, error: Exception, life: Incarnation | None) -> None:
         """The handler of the message in hand has raised."""
         cell, port = self._cell, self._cell.port
+        if cell.aside is not None:
+            cell.aside.unmark()
         if cell.killed or cell.life is not life or port is None:
             cell.kernel.events.publish(CleanupFailed(cell.path, "a cancelled handler", error))
             return
-        envelope = cell.message
-        if type(envelope) is not Envelope:
-            envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
-        if envelope.message_id is None:
-            envelope.message_id = f"{port.path}#{port.accepted - len(port.queue)}"
+        envelope = self.envelope_in_hand(port)
         context = self._describe(error, port, envelope)
         action, history = self._decide(context)
         envelope.attempts += 1
         envelope.failures = (*envelope.failures[-FAILURES_KEPT + 1 :], context)
+        if envelope.rows is not None:
+            envelope.rows.failed(envelope, context)
         if cell.gates is not None:
             cell.gates.heard_failure(context)
         if action in RETRIES:
@@ -89,12 +99,24 @@ class Recovery:
             charged, envelope.restarted = not envelope.restarted, True  # restarts while one message is being tried count once
             cell.exit(ExitReason.FAILED, error=context, charged=charged)
 
+    def envelope_in_hand(self, port: Mailbox) -> Envelope:
+        """The message in hand, with its identity, which is its number at its port."""
+        cell = self._cell
+        envelope = cell.message
+        if type(envelope) is not Envelope:
+            envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
+        if envelope.message_id is None:
+            envelope.message_id = f"{port.path}#{port.accepted - len(port.queue)}"
+        return envelope
+
     def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
         """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
         cell, kernel = self._cell, self._cell.kernel
         if action is RecoveryAction.THROTTLE:
             cell.slow_down(self._delivered())
-        delay = max(self._delay(context, history), self._wait_for_budget())
+        delay = self._delay(context, history)
+        if action is RecoveryAction.RETRY:  # a throttle and a breaker set a pace of their own
+            delay = max(delay, self._wait_for_budget())
         kernel.retries += 1
         self._report(context, action, delay)
         if not port.settings.ordered:
@@ -111,6 +133,11 @@ class Recovery:
         self._budget.count_first_try(now, delivered - self._counted)
         self._counted = delivered
         return self._budget.reserve(now) - now
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether the actor takes no message only for a while: it goes on by itself."""
+        return self._is_held
 
     def hold_until(self, time: float | None) -> None:
         """The actor takes no message before this time; None: until somebody says `go_on`."""
@@ -150,7 +177,7 @@ class Recovery:
         reason = self._ask(lambda policy: policy.reason(context, history), DeadLetterReason)
         self.dead_letter(port, envelope, reason, context)
         self._cell.port = None
-        if self._ask(lambda policy: policy.is_poison(context, history), bool):
+        if reason is DeadLetterReason.POISON and self._ask(lambda policy: policy.is_poison(context, history), bool):
             if self._poisons is None:
                 self._poisons = {}
             self._poisons[context.fingerprint] = None
@@ -175,13 +202,13 @@ class Recovery:
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
         if envelope is None:
-            letters.put(item, port.path, reason)
+            letters.put(item, port.address, reason)
         elif envelope.letter is not None:
             letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
         else:
-            letters.put(envelope.message, port.path, reason, envelope.failures, envelope.attempts)
-        if envelope is not None:
-            why = "the actor has ended" if error is None else f"its handler failed: {error.summary}"
+            letters.put(envelope.message, port.address, reason, envelope.failures, envelope.attempts)
+        if envelope is not None and envelope.is_ask:
+            why = WITHOUT_FAILURE.get(reason, "the actor has ended") if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
 
     # Failures without a message
@@ -221,12 +248,15 @@ class Recovery:
         code = fingerprint(error)
         if self._occurrences is None:
             self._occurrences = {}
-        seen, first = self._occurrences.pop(code, (0, now))
-        self._occurrences[code] = (seen + 1, first)
+        moment = datetime.now(UTC)
+        seen, first, first_seen = self._occurrences.pop(code, (0, now, moment))
+        self._occurrences[code] = (seen + 1, first, first_seen)
         if len(self._occurrences) > HISTORY:
             del self._occurrences[next(iter(self._occurrences))]
         self._errors += 1
-        metadata: dict[str, Any] = {"incarnation": self._cell.number, "delivered": self._delivered()}
+        metadata: dict[str, Any] = {}
+        if what.category not in NOT_CURABLE or what.severity is not ErrorSeverity.MEDIUM:
+            metadata = {"incarnation": self._cell.number, "delivered": self._delivered()}
         if where:
             metadata["where"] = where
         if port is not None and self._cell.gates is not None and self._cell.gates.breaker(port.name) is not None:
@@ -238,16 +268,23 @@ class Recovery:
             severity=what.severity,
             category=what.category,
             component_name=self._cell.path,
-            port_name=None if port is None else port.name,
+            port_name=self._port_at_fault(error) if port is None else port.name,
             message_id=None if envelope is None else envelope.message_id,
             occurrence_count=seen + 1,
             first_occurrence=first,
             last_occurrence=now,
+            first_seen=first_seen,
+            last_seen=moment,
             recovery_attempts=0 if envelope is None else envelope.attempts,
             metadata=metadata,
             exception=error,
             fingerprint=code,
         )
+
+    def _port_at_fault(self, error: Exception) -> str | None:
+        """The port that a send without a message in hand failed at: by its name, if it is this actor's."""
+        port = error.port if isinstance(error, PortError) else None
+        return None if port is None else port.removeprefix(f"{self._cell.path}.")
 
     def _decide(self, context: ErrorContext) -> tuple[RecoveryAction, list[ErrorContext]]:
         if self._history is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
 
+from actorkit._runtime.gates import tell
 from actorkit._runtime.ports import InPort
+from actorkit._runtime.reply_streams import ReplyStream, Rows
 from actorkit._runtime.states import CLOSED
 from actorkit._runtime.waits import Envelope, handling
 from actorkit.errors import ActorkitError, DeadlockError, MessageTypeError, UnknownActor
@@ -82,10 +84,31 @@ class ActorRef(Generic[A_co]):
             AskFailed: the request was given up, or the actor has ended; `.error` says why, if a failure was behind it.
             trio.TooSlowError: there was no answer in time. A request not yet handled by then never is.
             ValueError: `timeout` is negative (a wrong type: TypeError).
-            DeadlockError: an actor asks itself while it handles a message.
+            DeadlockError: the answer would never come: an actor asks itself while it handles a message, or who is asked
+                waits, in the end, for the one who asks.
             MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
         """
         return cast("Awaitable[R]", ask(self.cell.resolved.get(port) or self.resolve(port), message, timeout))
+
+    def stream(self, port: InPort[A_co, M, AsyncIterator[R]], message: M, *, timeout: float | None = ASK_TIMEOUT) -> ReplyStream[R]:
+        """Sends a request whose answer is a stream of rows: `async for row in ref.stream(Cls.in_query, query): …`.
+
+        The handler is an async generator. It is a few rows ahead at most, and is closed when the loop is left early.
+
+        Args:
+            port: one of the actor's ports.
+            message: the request.
+            timeout: seconds to wait for each row; None waits for ever.
+
+        Raises:
+            AskFailed: while rows are read: the request was given up, or the actor failed or ended in the middle; `.error` says why, if
+                a failure was behind it. The rows that were ready come first.
+            trio.TooSlowError: while rows are read: the next one did not come in time.
+            DeadlockError: while rows are read: the actor waits, in the end, for the one who reads.
+            ValueError: `timeout` is negative (a wrong type: TypeError).
+            MessageTypeError: the port is another actor's, does not take this message, or does not stream; nothing was accepted.
+        """
+        return stream(self.cell.resolved.get(port) or self.resolve(port), message, timeout)
 
     def port(self, port: InPort[A_co, M, R]) -> PortRef[M, R]:
         """The address of one of its ports.
@@ -143,6 +166,10 @@ class PortRef(Generic[M_contra, R_co]):
         """As `ActorRef.ask`."""
         return cast("Awaitable[R_co]", ask(self._mailbox, message, timeout))
 
+    def stream(self: PortRef[M, AsyncIterator[R]], message: M, *, timeout: float | None = ASK_TIMEOUT) -> ReplyStream[R]:
+        """As `ActorRef.stream`."""
+        return stream(self._mailbox, message, timeout)
+
     def send_from_thread(self, message: M_contra) -> None:
         """Sends from a thread other than trio's: blocks that thread until the message is accepted.
 
@@ -175,7 +202,7 @@ class PortRef(Generic[M_contra, R_co]):
         breaker = None if gates is None else gates.breaker(self._mailbox.name)
         if breaker is None:
             raise UnknownActor(f"{self.path} has no breaker; declare one: @in_port(breaker=CircuitBreaker(…))")
-        return PortBreaker(breaker, self._mailbox.cell)
+        return PortBreaker(breaker, self._mailbox)
 
     def __eq__(self, other: object) -> bool:
         return self._mailbox is other._mailbox if isinstance(other, PortRef) else NotImplemented
@@ -190,11 +217,11 @@ class PortRef(Generic[M_contra, R_co]):
 class PortBreaker:
     """The breaker of one port of one actor, for a person to look at and to work."""
 
-    __slots__ = ("_breaker", "_cell")
+    __slots__ = ("_breaker", "_mailbox")
 
-    def __init__(self, breaker: Breaker, cell: Cell) -> None:
+    def __init__(self, breaker: Breaker, mailbox: Mailbox) -> None:
         self._breaker = breaker
-        self._cell = cell
+        self._mailbox = mailbox
 
     @property
     def state(self) -> CircuitState:
@@ -204,33 +231,58 @@ class PortBreaker:
     def isolate(self) -> None:
         """Holds all messages until `reset`."""
         self._breaker.isolate()
+        tell(self._mailbox, self._breaker)
 
     def reset(self) -> None:
         """Closes it: what waits is handled."""
         self._breaker.reset()
-        self._cell.recovery.go_on()
+        tell(self._mailbox, self._breaker)
+        self._mailbox.cell.recovery.go_on()
 
 
 def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
     """Puts a request into `mailbox`; awaiting what it returns yields the answer."""
-    if timeout is None:
-        timeout = math.inf
-    elif not (type(timeout) is float and timeout >= 0):
-        timeout = check_seconds(mailbox.path, "timeout", timeout, infinite=True)
+    if mailbox.streams:
+        raise MessageTypeError(f"{mailbox.path} streams its answer, so it can't be asked for one; async for row in ref.stream(…) reads it")
+    seconds = _seconds(mailbox, timeout)
     asker = handling.get()
-    kernel = mailbox.cell.kernel
-    dispatcher = kernel.dispatcher
-    deadline = dispatcher.time() + timeout
+    deadline = mailbox.dispatcher.time() + seconds
     if asker is not None:
-        if asker is mailbox.cell:
-            raise DeadlockError(
-                f"{asker.path} asks itself: {asker.path} → {mailbox.path} → {asker.path} would wait for ever, as it handles one message"
-                " at a time, and none while a hook runs; call the method directly, or ask from a background task (self.start_soon)"
-            )
-        if type(asker.message) is Envelope and asker.message.deadline < deadline and asker.state != CLOSED:  # in no hook
-            deadline = asker.message.deadline
-    envelope = Envelope(dispatcher, message, is_ask=True)
+        deadline = min(deadline, _inherited_deadline(asker, mailbox))
+    envelope = Envelope(mailbox.dispatcher, message, is_ask=True)
+    envelope.port = mailbox
     mailbox.ask(envelope)
     if deadline != math.inf and not envelope.done:
-        envelope.expire_at(deadline, mailbox)
+        envelope.expire_at(deadline)
     return envelope
+
+
+def stream(mailbox: Mailbox, message: Any, timeout: float | None) -> ReplyStream[Any]:
+    """Puts a request for rows into `mailbox`."""
+    if not mailbox.streams:
+        raise MessageTypeError(f"{mailbox.path} does not stream its answer: ask() for it, or write the handler as an async generator")
+    seconds = _seconds(mailbox, timeout)
+    asker = handling.get()
+    envelope = Envelope(mailbox.dispatcher, message, is_ask=True)
+    envelope.port = mailbox
+    if asker is not None:
+        envelope.deadline = _inherited_deadline(asker, mailbox)
+    envelope.rows = rows = Rows(mailbox)
+    mailbox.ask(envelope)
+    return ReplyStream(rows, envelope, seconds, envelope.deadline)
+
+
+def _seconds(mailbox: Mailbox, timeout: float | None) -> float:
+    if timeout is None:
+        return math.inf
+    return timeout if type(timeout) is float and timeout >= 0 else check_seconds(mailbox.path, "timeout", timeout, infinite=True)
+
+
+def _inherited_deadline(asker: Cell, mailbox: Mailbox) -> float:
+    """The deadline of what the asker is handling; raises if it asks itself."""
+    if asker is mailbox.cell:
+        raise DeadlockError(
+            f"{asker.path} asks itself: {asker.path} → {mailbox.path} → {asker.path} would wait for ever, as it handles one message"
+            " at a time, and none while a hook runs; call the method directly, or ask from a background task (self.start_soon)"
+        )
+    return asker.message.deadline if type(asker.message) is Envelope and asker.state != CLOSED else math.inf  # CLOSED: in a hook

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from actorkit._runtime.key_slots import owners, slot_of
+from actorkit.errors import SpecTypeError
+from actorkit.policy.checks import complaint
 
+if TYPE_CHECKING:
     from actorkit._runtime.mailbox import Mailbox
 
 
@@ -38,9 +41,41 @@ def _in_turn(mailboxes: list[Mailbox]) -> Callable[[Any], Mailbox]:
 
 def _shortest_queue(mailboxes: list[Mailbox]) -> Callable[[Any], Mailbox]:
     def pick(_: Any) -> Mailbox:
-        return min(mailboxes, key=lambda each: len(each.queue) + len(each.room) + (each.cell.port is not None))
+        return min(mailboxes, key=lambda each: each.load)
 
     return pick
+
+
+class KeyRoute(Route):
+    """Messages with the same key go to the same receiver: made by `by_key`."""
+
+    def __init__(self, key: Callable[[Any], object]) -> None:
+        super().__init__(f"by_key({getattr(key, '__name__', repr(key))})", self._by_slot)
+        self.key = key
+
+    def _by_slot(self, mailboxes: list[Mailbox]) -> Callable[[Any], Mailbox]:
+        by_slot = [mailboxes[place] for place in owners(range(len(mailboxes)))]
+        key = self.key
+
+        def pick(message: Any) -> Mailbox:
+            return by_slot[slot_of(key(message))]
+
+        return pick
+
+
+def by_key(key: Callable[[Any], object]) -> Route:
+    """A route: all messages with the same key go to the same receiver, in order.
+
+    Args:
+        key: tells the key of a message: a str, bytes, a number, an Enum, a UUID, a date, None, or a tuple of these.
+            What it raises is raised at the sender, and the message was not accepted.
+
+    Raises:
+        SpecTypeError: `key` is not a function.
+    """
+    if not callable(key):
+        raise SpecTypeError(complaint("by_key", "key", key, "a function that tells the key of a message"))
+    return KeyRoute(key)
 
 
 round_robin = Route("round_robin", _in_turn)

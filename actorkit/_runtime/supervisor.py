@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 from attrs import evolve
 
+from actorkit._runtime.batches import make_cell
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, StartFailure, SupervisorChild
 from actorkit._runtime.ref import ActorRef
@@ -54,6 +55,7 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.number = 0
         self.is_running = False
+        self.engaged: list[Cell | Supervisor] = []  # the children that it is starting or stopping right now
         self._window = RestartWindow(spec.max_restarts or 0, spec.within or 1.0)
         self._turns = Turns(kernel, path)
         self._one_stop = trio.Lock()
@@ -66,10 +68,13 @@ class Supervisor:
     def _add(self, spec: Spec, name: str) -> Child:
         path = f"{self.path}/{name}"
         child: Child
-        if isinstance(spec, SupervisorSpec):
+        maker = self.kernel.makers.get(type(spec))
+        if maker is not None:
+            child = maker(self.kernel, spec, path, self)
+        elif isinstance(spec, SupervisorSpec):
             child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
         elif isinstance(spec, ChildSpec):
-            cell = self.kernel.cells[path] = Cell(self.kernel, spec, path, self)
+            cell = self.kernel.cells[path] = make_cell(self.kernel, spec, path, self)
             child = ActorChild(cell, spec)
         else:
             raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
@@ -87,7 +92,7 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
         self._turns.open()
         try:
-            for child in self.children.values():
+            for child in list(self.children.values()):
                 if not child.completed:
                     child.begin()
                     await child.start()
@@ -289,7 +294,7 @@ class Supervisor:
         """
         check_wires(self.path, wires)
 
-        async def start() -> ActorRef[Any] | Supervisor:
+        async def start() -> Any:
             child = self._add_new(spec)
             made: Connections = []
             try:
@@ -302,7 +307,7 @@ class Supervisor:
                 self._remove(child, ExitReason.FAILED, None)
                 raise
             self._start_new_sources([child])
-            return child.unit.ref if isinstance(child.unit, Cell) else child.unit
+            return child.ref or child.unit
 
         return await self._turns.ask(start, breakable=True)
 
@@ -339,6 +344,7 @@ class Supervisor:
 
         Raises:
             UnknownActor: there is no such child; the text lists those there are.
+            DeadlockError: the child is, or waits for, the one who calls, so that one can't wait for it; it is stopped all the same.
         """
 
         async def stop() -> None:
@@ -354,7 +360,7 @@ class Supervisor:
             if was_waiting and name in self.children:
                 await self._restart(child)  # the bystanders that waited with it
 
-        await self._turns.ask(stop)
+        await self._turns.ask(stop, stops=list(self.children[name].cells().values()) if name in self.children else ())
 
     async def restart_child(self, name: str) -> None:
         """Starts a child again that was stopped, or has ended.
@@ -429,6 +435,17 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)
 
         await self._turns.ask(delete)
+
+    async def resize(self, size: int | tuple[int, int]) -> None:
+        """Gives a pool so many members, or limits between which their number follows the work: `resize((2, 8))`.
+
+        Messages that wait at a member that goes, and keys that move, lose neither a message nor their order.
+
+        Raises:
+            SpecError: this is no pool, or `size` is out of range.
+            SupervisionError: a new member could not be started; those before it stay.
+        """
+        raise SpecError(f"{self.path} is a supervisor and has no size: only a pool can be resized; add children with start_child")
 
     def which_children(self) -> list[ChildInfo]:
         """Its children, in order."""

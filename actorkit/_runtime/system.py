@@ -13,8 +13,12 @@ from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
 from actorkit._runtime.dead_letters import DeadLetterQueue
+from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
+from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.kernel import Kernel
+from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
+from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
 from actorkit._runtime.streams import finish_streams
 from actorkit._runtime.waits import acting
@@ -82,6 +86,7 @@ class System:
         if not isinstance(tree, SupervisorSpec):
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
         self.kernel = Kernel(self, dead_letters, seed, spill_to)
+        self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
         self.dead_letters = dead_letters
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
         self.body = trio.CancelScope()  # the block that the user runs the system with
@@ -113,7 +118,7 @@ class System:
         """
         cells = self.kernel.cells
         if isinstance(actor, str):
-            cell = cells.get(actor)
+            cell = self.kernel.find(actor)
             if cell is None:
                 raise UnknownActor(f"there is no actor {actor!r}; {_suggest(actor, cells)}")
             if actor_class is not None and not issubclass(cell.actor_class, actor_class):
@@ -193,7 +198,11 @@ class System:
             if below is not None:
                 children.append(self._snapshot_of(below) | {"restarts": child.restarts})
             elif child.path in self.kernel.cells:
-                children.append(self.kernel.snapshot_of(self.kernel.cells[child.path]))
+                cell = self.kernel.cells[child.path]
+                members = (
+                    {"members": [self.kernel.snapshot_of(each) for each in cell.keeper.members()]} if isinstance(cell, GroupCell) else {}
+                )
+                children.append(self.kernel.snapshot_of(cell) | {"kind": child.kind} | members)
         return {
             "path": supervisor.path,
             "kind": "supervisor",
@@ -207,7 +216,7 @@ class System:
     # ------------------------------------------------------------------------------------------------ waiting, and the end
 
     async def settle(self) -> None:
-        """Waits until nothing is queued or in flight, messages queued at stopped actors aside."""
+        """Waits until nothing is queued or in flight; messages that are stashed, at paused ports, or at stopped actors, don't count."""
         await self.kernel.wait_settled()
 
     async def wait(self) -> None:
@@ -304,8 +313,8 @@ class System:
                 return
             self.kernel.is_closing = True
             for cell in self.kernel.cells.values():
-                if cell.life is not None and cell.life.run_scope is not None:
-                    cell.life.run_scope.cancel()
+                if cell.life is not None:
+                    cell.life.stop_source()
             await self._work_off()
             await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
             self._is_over()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 
-from actorkit.errors import SupervisionError
+from actorkit.errors import DeadlockError, SupervisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from actorkit._runtime.cell import Cell
     from actorkit._runtime.kernel import Kernel
 
 T = TypeVar("T")
@@ -62,21 +63,23 @@ class Turns:
         if self.is_open:
             self._put(_Turn(do, asked=False))
 
-    async def ask(self, do: Callable[[], Awaitable[T]], *, breakable: bool = False) -> T:
+    async def ask(self, do: Callable[[], Awaitable[T]], *, breakable: bool = False, stops: Sequence[Cell] = ()) -> T:
         """Has something done in its turn, and hands back what comes of it.
 
-        Who is cancelled while waiting leaves it to be done; what is `breakable` is broken off with them.
+        Who is cancelled while waiting, or must not wait, leaves it to be done; what is `breakable` is broken off with them.
 
         Raises:
             SupervisionError: closed, now or before it was done.
+            DeadlockError: it waits for who asks, so that one cannot wait for it; `stops` are the actors that it ends.
             Exception: whatever `do` raised.
         """
         turn = _Turn(do, asked=True)
         if self.is_open:
             self._put(turn)
             try:
-                await turn.over.wait()
-            except trio.Cancelled:
+                with self._kernel.deadlocks.waiting_for(self._kernel.supervisors[self._path], stops):
+                    await turn.over.wait()
+            except (trio.Cancelled, DeadlockError):
                 if breakable:
                     await self._break_off(turn)
                 raise

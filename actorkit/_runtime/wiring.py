@@ -35,7 +35,7 @@ class Connection:
         self.outlet.disconnect(self.mailboxes, self.line)
         for mailbox in self.first:
             mailbox.wired = False
-        _renew(self.outlet)
+        self.outlet.renew()
 
 
 @frozen
@@ -55,7 +55,7 @@ class Joint:
         """Puts it in place."""
         if self.outlet is not None:
             self.outlet.channels.append(self.channel)
-            _renew(self.outlet)
+            self.outlet.renew()
         elif self.mailbox is not None:
             self.channel.subscribe(self.mailbox)
 
@@ -63,7 +63,7 @@ class Joint:
         """Takes it out."""
         if self.outlet is not None:
             self.outlet.channels.remove(self.channel)
-            _renew(self.outlet)
+            self.outlet.renew()
         elif self.mailbox is not None:
             self.channel.unsubscribe(self.mailbox)
 
@@ -105,7 +105,7 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
     for (outlet, mailboxes, _), pick in zip(found, pickers, strict=True):
         first = [mailbox for mailbox in mailboxes if not mailbox.wired]
         made.append(Connection(outlet, mailboxes, outlet.connect(mailboxes, pick), first))
-        _renew(outlet)
+        outlet.renew()
     for joint in joints:
         joint.make()
         made.append(joint)
@@ -122,12 +122,6 @@ def disconnect(made: Connections) -> None:
     """Takes connections out again, as if they had never been."""
     for each in made:
         each.undo()
-
-
-def _renew(outlet: Outlet) -> None:
-    life, name = outlet.cell.life, outlet.path.rpartition(".")[2]
-    if life is not None and name in life.senders:
-        life.senders[name].renew()
 
 
 def check_required(cells: Mapping[str, Cell]) -> None:

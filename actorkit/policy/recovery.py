@@ -48,7 +48,7 @@ class DeadLetterReason(StrEnum):
 
 
 # Looked up once: reaching an enum's member takes longer than all else a row does.
-_CRITICAL, _HIGH, _LOW, _INFO = ErrorSeverity.CRITICAL, ErrorSeverity.HIGH, ErrorSeverity.LOW, ErrorSeverity.INFO
+_CRITICAL, _HIGH, _MEDIUM, _LOW, _INFO = ErrorSeverity
 _RETRY, _THROTTLE, _BREAK = RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK
 _VALIDATION, _POISON, _RESOURCE = ErrorCategory.VALIDATION, ErrorCategory.POISON_MESSAGE, ErrorCategory.RESOURCE
 _RESTART, _QUARANTINE = RecoveryAction.RESTART_COMPONENT, RecoveryAction.QUARANTINE_MESSAGE
@@ -56,6 +56,7 @@ _RESTART, _QUARANTINE = RecoveryAction.RESTART_COMPONENT, RecoveryAction.QUARANT
 _BY_SCHEDULE = (_RETRY, _THROTTLE)
 _TRIES_AGAIN = (_RETRY, _THROTTLE, _BREAK, _RESTART)
 _DEPENDENCY = ErrorCategory.DEPENDENCY
+_BAD_DATA = (_VALIDATION, _POISON, ErrorCategory.PERMANENT)
 _WITHOUT_MESSAGE = (RecoveryAction.ESCALATE, RecoveryAction.LOG_AND_CONTINUE)
 _CURABLE = tuple(DEFAULT_SCHEDULES)
 
@@ -208,6 +209,8 @@ class RecoveryPolicy:
             error: the failure.
             history: the failures of the same component so far, oldest first; `error` may be among them.
         """
+        if self._is_bad_data(error):
+            return _QUARANTINE
         action = self._proposed(error, history)
         if error.message_id is None:
             return action if action in _WITHOUT_MESSAGE else _RESTART
@@ -249,11 +252,7 @@ class RecoveryPolicy:
             return False
         if error.metadata.get("known_poison"):
             return True
-        # By far the most failures are bad data at its first try, which is given up without reading the history.
-        # What is HIGH restarts its actor, which takes longer than reading does.
-        first = error.severity is not _HIGH and not error.recovery_attempts
-        earlier = () if first else _earlier(error, history)
-        return 1 + sum(not self._is_retried(one) for one in earlier) >= self.poison_after
+        return 1 + sum(not self._is_retried(one) for one in _earlier(error, history)) >= self.poison_after
 
     def is_persistent(self, error: ErrorContext, history: Sequence[ErrorContext]) -> bool:
         """Whether the actor fails so often that a restart may help, although each failure by itself would be retried.
@@ -276,7 +275,11 @@ class RecoveryPolicy:
 
     def reason(self, error: ErrorContext, history: Sequence[ErrorContext]) -> DeadLetterReason:
         """Why the message of `error`, which is to be quarantined, becomes a dead letter."""
-        if error.category is _POISON or self.is_poison(error, history):
+        if error.category is _POISON:
+            return DeadLetterReason.POISON
+        if self._is_bad_data(error):
+            return DeadLetterReason.VALIDATION if error.category is _VALIDATION else DeadLetterReason.PERMANENT
+        if self.is_poison(error, history):
             return DeadLetterReason.POISON
         if error.category in _CURABLE or self.retry.retries(error.category):
             return DeadLetterReason.RETRIES_EXHAUSTED
@@ -302,11 +305,25 @@ class RecoveryPolicy:
         limit = f"No message is tried more than {MAX_TRIES} times. Where none is at fault, all but ESCALATE and LOG_AND_CONTINUE restarts."
         return "\n".join([*table, limit, "Schedules:", *(f"  {line}" for line in str(self.retry).splitlines())])
 
+    def _is_bad_data(self, error: ErrorContext) -> bool:
+        # By far the most failures: the last row of the table, found without going through all the others.
+        return (
+            error.category in _BAD_DATA
+            and error.severity is _MEDIUM
+            and not (self.rules or error.recovery_attempts or error.metadata.get("known_poison"))
+            and error.message_id is not None
+            and self.poison_after > 1
+            and not self.retry.retries(error.category)
+        )
+
     def _proposed(self, error: ErrorContext, history: Sequence[ErrorContext]) -> RecoveryAction:
         rule = self._rule_about(error)
         if rule is not None:
             return rule.action
-        return next(row.action for row in TABLE if row.matches(self, error, history))
+        for row in TABLE:
+            if row.matches(self, error, history):
+                return row.action
+        raise AssertionError("the last row of the table matches everything")
 
     def _rule_about(self, error: ErrorContext) -> Rule | None:
         for rule in self.rules:

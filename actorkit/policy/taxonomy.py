@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import Attribute, field, frozen
 from attrs.exceptions import NotCallableError
@@ -16,8 +16,10 @@ from actorkit.errors import (
     CallRejected,
     CommunicationError,
     DependencyError,
+    MailboxFull,
     PermanentError,
     PoisonMessageError,
+    PortConnectionError,
     ReportedError,
     ResourceError,
     RetryExhausted,
@@ -27,6 +29,9 @@ from actorkit.errors import (
 )
 from actorkit.policy.checks import check_choice, check_exception_type, complaint
 from actorkit.policy.wording import leaves, one_line, only_member, text_of, trace_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds that an exception can make its message wait at most: an hour."""
@@ -103,6 +108,8 @@ class ErrorContext:
         occurrence_count: how often this failure has been seen, this time included.
         first_occurrence: seconds on the runtime's clock.
         last_occurrence: seconds on the runtime's clock.
+        first_seen: the same in UTC, for records.
+        last_seen: the same in UTC, for records.
         recovery_attempts: how often the message had been tried before this time.
         metadata: whatever else is known. The runtime sets "known_poison" when this kind of failure has made a
             message poison before.
@@ -121,6 +128,8 @@ class ErrorContext:
     occurrence_count: int = 1
     first_occurrence: float = 0.0
     last_occurrence: float = 0.0
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
     recovery_attempts: int = 0
     metadata: Mapping[str, Any] = field(factory=dict[str, Any])
     exception: BaseException | None = None
@@ -246,6 +255,8 @@ _BUILT_IN: Mapping[type[BaseException] | str, Verdict] = {
     DependencyError: _as_reported(_usual(ErrorCategory.DEPENDENCY)),
     ReportedError: _as_reported(_usual(ErrorCategory.PERMANENT)),  # DeadlockError as well
     AskFailed: _as_failed_ask,
+    MailboxFull: _usual(ErrorCategory.TRANSIENT),
+    PortConnectionError: _DISCONNECTED,
     CallRejected: _usual(ErrorCategory.DEPENDENCY),  # CircuitOpenError, BulkheadFull; `retry_after` reads theirs
     TimeoutError: _TOO_SLOW,
     ConnectionError: _as_connection_error,
@@ -369,7 +380,8 @@ def fingerprint(exception: BaseException, classifier: Classifier | None = None) 
     A group's is that of its worst member, which `classifier` (or one without rules) tells. Messages are left out:
     they tend to hold values.
     """
-    exception = (classifier or _DEFAULT_CLASSIFIER).worst(exception)
+    if isinstance(exception, (BaseExceptionGroup, RetryExhausted)):
+        exception = (classifier or _DEFAULT_CLASSIFIER).worst(exception)
     of = type(exception)
     name = of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
     step = exception.__traceback__

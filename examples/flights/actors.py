@@ -15,7 +15,7 @@ from typing import cast
 
 from attrs import frozen
 
-from actorkit import Actor, OutPort, in_port
+from actorkit import Actor, CircuitBreaker, OutPort, in_port
 from examples.flights.data import Airport, Plane, Row, ensure_data, load_airports, load_planes, read_rows
 from examples.flights.faults import Fault
 from examples.flights.records import CarrierDelays, EnrichedFlight, Flight, parse
@@ -68,23 +68,26 @@ class Parser(Actor):
 
     out_flight = OutPort(Flight, required=True)
 
-    def __init__(self, fault: Fault) -> None:
-        self._fault = fault
+    def __init__(self, bug: Fault, memory: Fault) -> None:
+        self._bug = bug
+        self._memory = memory
 
     @in_port
     async def in_row(self, row: Row) -> None:
-        self._fault.strike()
+        self._bug.strike()
+        self._memory.strike()
         await self.out_flight.send(parse(row))
 
 
 class Enricher(Actor):
-    """Joins aircraft and airports."""
+    """Joins aircraft and airports. The registry of aircraft stands for a service in the network: it stutters, and is down for a while."""
 
     out_flight = OutPort(EnrichedFlight, required=True)
 
-    def __init__(self, folder: Path | None, fault: Fault) -> None:
+    def __init__(self, folder: Path | None, stutter: Fault, outage: Fault) -> None:
         self._folder = folder
-        self._fault = fault
+        self._stutter = stutter
+        self._outage = outage
         self._planes: dict[str, Plane] = {}
         self._airports: dict[str, Airport] = {}
 
@@ -92,14 +95,15 @@ class Enricher(Actor):
         folder = self._folder or _fetched()
         self._planes, self._airports = load_planes(folder), load_airports(folder)
 
-    @in_port
+    @in_port(breaker=CircuitBreaker(failure_threshold=3, recovery_timeout=0.15, half_open_requests=1))
     async def in_flight(self, flight: Flight) -> None:
         aircraft = self._look_up(flight.tailnum)
         airports = self._airports
         await self.out_flight.send(EnrichedFlight(flight, aircraft, airports.get(flight.origin), airports.get(flight.destination)))
 
     def _look_up(self, tailnum: str | None) -> Plane | None:
-        self._fault.strike()
+        self._outage.strike()
+        self._stutter.strike()
         return None if tailnum is None else self._planes.get(tailnum)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from actorkit import TransientError
+from actorkit import DependencyError, ResourceError, TransientError
 
 __all__ = ["Fault", "Faults", "InjectedCrash"]
 
 SPAN = 200_000
 """Calls over which faults are spread at most."""
 READER_CRASHES, PARSER_CRASHES, FAILED_LOOKUPS = 1, 3, 40
+OUTAGE = 4
+"""Lookups that fail one after the other when the registry is down."""
+FEW = 20
+"""With fewer rows than these, nothing is down and nothing runs out."""
 
 
 class InjectedCrash(Exception):
@@ -43,9 +47,10 @@ class Fault:
 
 
 class Faults:
-    """The faults of one run: a source and a stage without state crash, and lookups fail for a moment.
+    """The faults of one run.
 
-    Everything that fails succeeds when it is tried again, once or twice, so no row is lost to them.
+    A source and a stage without state crash, lookups fail for a moment, the registry is down for a while, memory runs out
+    once. Everything that fails succeeds when it is tried again, so no row is lost to them.
 
     Args:
         seed: decides when they strike.
@@ -59,6 +64,12 @@ class Faults:
         self.reading = Fault(_spread(rng, READER_CRASHES, span), lambda: InjectedCrash("injected: it lost its place"))
         self.parsing = Fault(_spread(rng, PARSER_CRASHES, span), lambda: InjectedCrash("injected: it ran into a bug"))
         self.lookups = Fault(_bursts(rng, FAILED_LOOKUPS, span), lambda: TransientError("injected: the aircraft registry did not answer"))
+        down, short = rng.randint(span // 4, span // 2), rng.randint(span * 3 // 4, span)
+        self.outage = Fault(
+            iter(range(down, down + OUTAGE) if span >= FEW else ()), lambda: DependencyError("injected: the aircraft registry is down")
+        )
+        # Late, since an actor is slowed down to half of its rate so far: that of a run that has just begun says little.
+        self.memory = Fault(iter([short] if span >= FEW else ()), lambda: ResourceError("injected: it ran out of memory"))
 
 
 def _spread(rng: Random, times: int, span: int) -> Iterator[int]:
@@ -69,5 +80,5 @@ def _spread(rng: Random, times: int, span: int) -> Iterator[int]:
 
 
 def _bursts(rng: Random, times: int, span: int) -> Iterator[int]:
-    """As `_spread`, but about every other time the call after it fails as well."""
-    return iter([call for first in _spread(rng, min(times, span // 4), span) for call in range(first, first + rng.randint(1, 2))])
+    """As `_spread`, but about every other time the call after it fails as well; few, so that retries stay within their budget."""
+    return iter([call for first in _spread(rng, min(times, span // 20), span) for call in range(first, first + rng.randint(1, 2))])

@@ -38,8 +38,14 @@ ROWS, FLIGHTS = WAY[0], WAY[2]
 RECOVERY = RecoveryPolicy(
     # A damaged table is the same after any restart.
     rules=(Rule(RecoveryAction.ESCALATE, exception=DataUnavailable),),
-    # The registry stutters for an instant: the usual tenth of a second and more would be most of the run.
-    retry=RetryPolicy({ErrorCategory.TRANSIENT: ExponentialBackoffRetry(max_retries=3, base_delay=0.005, max_delay=0.05)}),
+    # All of this lasts but an instant here: the usual waits, of a second and more, would be most of the run.
+    retry=RetryPolicy(
+        {
+            ErrorCategory.TRANSIENT: ExponentialBackoffRetry(max_retries=3, base_delay=0.005, max_delay=0.05),
+            ErrorCategory.DEPENDENCY: ExponentialBackoffRetry(max_retries=5, base_delay=0.02, max_delay=0.1),
+            ErrorCategory.RESOURCE: ExponentialBackoffRetry(max_retries=5, base_delay=0.1, max_delay=0.5),
+        }
+    ),
 )
 
 
@@ -66,8 +72,8 @@ def tree(
         child(Reporter, _print if publish is None else publish),
         child(Statistics),
         supervisor(
-            child(Enricher, folder, faults.lookups),
-            child(Parser, faults.parsing),
+            child(Enricher, folder, faults.lookups, faults.outage),
+            child(Parser, faults.parsing, faults.memory),
             name="preparation",
             max_restarts=5,
             within=5.0,

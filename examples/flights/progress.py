@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-__all__ = ["LiveView", "PlainView", "Progress", "SilentView", "Stage", "View", "name_of"]
+__all__ = ["LiveView", "PlainView", "Progress", "SilentView", "Stage", "View", "actor_of", "name_of"]
 
 
 def name_of(path: str) -> str:
     """The last part of an actor's path."""
     return path.rpartition("/")[2]
+
+
+def actor_of(port: str) -> str:
+    """The path of the actor that has this port."""
+    return port.rpartition(".")[0]
 
 
 @frozen

@@ -75,15 +75,14 @@ def _headline(result: Result) -> str:
 
 
 def _recovered(result: Result) -> Table:
-    actors = sorted(result.retries.keys() | result.restarts.keys())
-    rows = [(name_of(each), f"{result.retries.get(each, 0):,}", f"{result.restarts.get(each, 0):,}") for each in actors]
+    counted = result.retries, result.throttled, result.circuit_opened, result.restarts
+    actors = sorted(set[str]().union(*counted))
+    rows = [(name_of(actor), *(f"{counts.get(actor, 0):,}" for counts in counted)) for actor in actors]
     if not rows:
         return Table("nothing failed that could be tried again", (), ())
-    retries, restarts = sum(result.retries.values()), sum(result.restarts.values())
-    title = f"recovered from {_counted(retries + restarts, 'failure')}" + (
-        "" if result.imbalance else ", without a row lost or counted twice"
-    )
-    return Table(title, ("actor", ">retries", ">restarts"), tuple(rows))
+    exact = "" if result.imbalance else ", without a row lost or counted twice"
+    columns = ("actor", ">retries", ">slowed down", ">breaker opened", ">restarts")
+    return Table(f"recovered from {_counted(result.recovered, 'failure')}{exact}", columns, tuple(rows))
 
 
 def _dead_letters(result: Result) -> Table:
@@ -156,6 +155,8 @@ def as_json(result: Result, airlines: Mapping[str, Airline]) -> str:
             "restarts_by": dict(sorted(result.restarts.items())),
             "retries": sum(result.retries.values()),
             "retries_by": dict(sorted(result.retries.items())),
+            "throttled": sum(result.throttled.values()),
+            "circuit_opened": sum(result.circuit_opened.values()),
             "ledger_balanced": result.imbalance is None,
         }
     )

@@ -11,14 +11,17 @@ import trio
 from attrs import frozen
 
 from actorkit import DeadLetter, Ledger, LedgerImbalance, RecoveryAction, Subscription, SupervisorSpec, System, open_system
-from actorkit.events import WARNING, ChildExited, Event, HandlerFailed
+from actorkit.events import WARNING, ChildExited, CircuitClosed, CircuitOpened, Event, HandlerFailed
 from examples.flights.actors import Halt, RowReader
 from examples.flights.faults import Faults
 from examples.flights.pipeline import FLIGHTS, READER, ROWS, WAY, tree
-from examples.flights.progress import Progress, Stage, View, name_of
+from examples.flights.progress import Progress, Stage, View, actor_of, name_of
 from examples.flights.records import CarrierDelays
 
 __all__ = ["Job", "Result", "StoppedAtOnce", "fly"]
+
+TRIED_AGAIN = (RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK, RecoveryAction.RESTART_COMPONENT)
+"""What a message comes through."""
 
 
 @frozen
@@ -48,7 +51,10 @@ class Result:
         seconds: how long it took.
         carriers: the figures.
         retries: how often each actor tried a message again, by path.
-        restarts: how often each was restarted, by path.
+        throttled: how often each was slowed down.
+        circuit_opened: how often each one's breaker opened.
+        restarts: how often each was restarted.
+        recovered: from how many failures in all.
         dead_letters: the rows that were given up, in order.
         ledger: what became of every message.
     """
@@ -58,7 +64,10 @@ class Result:
     seconds: float
     carriers: tuple[CarrierDelays, ...]
     retries: Mapping[str, int]
+    throttled: Mapping[str, int]
+    circuit_opened: Mapping[str, int]
     restarts: Mapping[str, int]
+    recovered: int
     dead_letters: tuple[DeadLetter, ...]
     ledger: Ledger
 
@@ -103,24 +112,48 @@ class StoppedAtOnce(Exception):
 
 
 class _Incidents:
-    """Counts retries and restarts, and tells of what a person should know: one calm line each, without tracebacks."""
+    """Counts what was recovered from, and tells of what a person should know: one calm line each, without tracebacks."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self.retries = Counter[str]()
+        self.throttled = Counter[str]()
+        self.circuit_opened = Counter[str]()
         self.restarts = Counter[str]()
+        self.recovered = 0
+        self._broken = set[str]()  # actors whose breakers are open
         self._note = note
 
     async def follow(self, events: Subscription[Event]) -> None:
         """Until the subscription is closed."""
         async for event in events:
-            if isinstance(event, HandlerFailed):
-                self.retries[event.path] += event.action is RecoveryAction.RETRY
-            elif isinstance(event, ChildExited) and event.restarting:
-                self.restarts[event.path] += 1
-                why = event.reason.value if event.error is None else event.error.error_message
-                self._note(f"{name_of(event.path)} crashed ({why}) and was restarted")
-            elif event.level >= WARNING:
-                self._note(str(event))
+            match event:
+                case HandlerFailed():
+                    self._failed(event)
+                case ChildExited(restarting=True, path=path, reason=reason, error=error):
+                    self.restarts[path] += 1
+                    self._note(f"{name_of(path)} crashed ({reason.value if error is None else error.error_message}) and was restarted")
+                case CircuitOpened():
+                    actor = actor_of(event.path)
+                    self.circuit_opened[actor] += 1
+                    if actor not in self._broken:
+                        self._broken.add(actor)
+                        self._note(f"{name_of(actor)}'s breaker is open: its messages wait until a probe succeeds")
+                case CircuitClosed():
+                    actor = actor_of(event.path)
+                    self._broken.discard(actor)
+                    self._note(f"{name_of(actor)}'s breaker is closed again")
+                case _ if event.level >= WARNING:
+                    self._note(str(event))
+                case _:
+                    pass
+
+    def _failed(self, event: HandlerFailed) -> None:
+        action = event.action
+        self.recovered += action in TRIED_AGAIN
+        self.retries[event.path] += action is RecoveryAction.RETRY
+        if action is RecoveryAction.THROTTLE:
+            self.throttled[event.path] += 1
+            self._note(f"{name_of(event.path)} is slowed down for a while ({event.error.error_message})")
 
 
 class _Course:
@@ -171,7 +204,7 @@ class _Course:
         rows, incidents = ledger.ports[ROWS].accepted, self.incidents
         stages = [Stage("reader", rows, 0, 0, incidents.retries[READER], incidents.restarts[READER])]
         for path in WAY:
-            counts, actor = ledger.ports[path], path.rpartition(".")[0]
+            counts, actor = ledger.ports[path], actor_of(path)
             waiting = counts.queued + counts.in_flight
             failures = counts.dead_lettered, incidents.retries[actor], incidents.restarts[actor]
             stages.append(Stage(name_of(actor), counts.processed, waiting, *failures))
@@ -200,7 +233,10 @@ async def fly(job: Job, view: View, *, total: int) -> Result:
             seconds=trio.current_time() - started,
             carriers=tuple(carriers),
             retries=+course.incidents.retries,
-            restarts=+course.incidents.restarts,
+            throttled=course.incidents.throttled,
+            circuit_opened=course.incidents.circuit_opened,
+            restarts=course.incidents.restarts,
+            recovered=course.incidents.recovered,
             dead_letters=tuple(await system.dead_letters.inspect()),
             ledger=system.ledger(),
         )

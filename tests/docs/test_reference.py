@@ -7,15 +7,18 @@ import re
 from inspect import Parameter
 from typing import Any
 
+import attrs
 import pytest
 from attrs import frozen
 
 import actorkit
-from actorkit import events
+from actorkit import events, in_port
+from actorkit._runtime.port_settings import PortSettings
 from tests.docs.pages import ROOT
 
 ENTRY = re.compile(r"^( *)- `(\w+)(\(.*?\))?`:", re.MULTILINE)
 EVENTS = {name: value for name, value in vars(events).items() if isinstance(value, type) and issubclass(value, events.Event)}
+TAKES_THE_OPTIONS_OF = {in_port: PortSettings}
 PUBLIC = {**{name: getattr(actorkit, name) for name in actorkit.__all__}, **EVENTS}
 
 
@@ -54,7 +57,7 @@ def documented(parameters: str) -> list[tuple[str, Any, Any]]:
 
 def real(value: Any, *, of_class: bool) -> list[tuple[str, Any, Any]]:
     """The same of the real thing."""
-    parameters = list(inspect.signature(value).parameters.values())
+    parameters = list(inspect.signature(TAKES_THE_OPTIONS_OF.get(value, value)).parameters.values())
     return [(each.name, each.kind, each.default) for each in parameters[1 if of_class else 0 :]]
 
 
@@ -70,7 +73,8 @@ def test_every_public_name_has_one_entry_and_nothing_else_has() -> None:
 def test_every_member_exists(entry: Entry) -> None:
     owner = PUBLIC[entry.owner or ""]
 
-    assert hasattr(owner, entry.name) or entry.name in owner.__init__.__code__.co_names  # or it is set in the constructor
+    is_field = attrs.has(owner) and entry.name in attrs.fields_dict(owner)
+    assert is_field or hasattr(owner, entry.name) or entry.name in owner.__init__.__code__.co_names  # or it is set in the constructor
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry.parameters is not None], ids=str)

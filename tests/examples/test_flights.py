@@ -16,10 +16,10 @@ from attrs import evolve, frozen
 from hypothesis import given, settings, strategies as st
 
 import examples.flights
-from actorkit import SupervisorSpec, TransientError, run
+from actorkit import DependencyError, ResourceError, SupervisorSpec, TransientError, run
 from examples.flights.__main__ import main
 from examples.flights.data import MISSING, DataUnavailable, Row, ensure_data, read_rows
-from examples.flights.faults import Faults, InjectedCrash
+from examples.flights.faults import FEW, OUTAGE, Fault, Faults, InjectedCrash
 from examples.flights.progress import SilentView
 from examples.flights.records import CarrierDelays
 from examples.flights.report import as_json, plain, tables
@@ -104,6 +104,8 @@ def test_the_figures_of_a_whole_year_are_those_of_a_straight_loop(year: Path, ca
     assert told["ledger_balanced"] is True
     assert told["restarts"] == 4
     assert told["retries"] >= 40
+    assert told["throttled"] == 1
+    assert told["circuit_opened"] >= 1
 
 
 minutes_late = st.integers(-90, 1300).map(str)
@@ -133,6 +135,7 @@ def test_no_row_is_lost_or_counted_twice_wherever_actors_fail(tmp_path_factory: 
     assert result.mean_arrival_delay == expected.mean_arrival_delay
     assert result.imbalance is None
     assert sum(result.restarts.values()) == (1 if len(rows) >= 2 else 0) + min(3, len(rows) // 2)
+    assert sum(result.throttled.values()) == (1 if len(rows) >= FEW else 0)
 
 
 def test_a_limit_reads_the_first_rows_only(few: Path) -> None:
@@ -142,10 +145,28 @@ def test_a_limit_reads_the_first_rows_only(few: Path) -> None:
     assert result.rows == 10
 
 
-def test_without_faults_nothing_is_retried_or_restarted(few: Path) -> None:
+def test_flights_wait_while_the_registry_is_down_and_none_is_given_up_for_it(few: Path) -> None:
+    result = flown(Job(few), total=40)
+
+    enricher = "root/flights/preparation/enricher"
+    assert result.circuit_opened.keys() == {enricher}
+    assert result.circuit_opened[enricher] >= 1
+    assert {letter.reason.name for letter in result.dead_letters} == {"VALIDATION"}
+    assert figures(result.carriers) == straight_loop(few).carriers
+
+
+def test_a_stage_that_runs_out_of_memory_is_slowed_down_and_goes_on(few: Path) -> None:
+    result = flown(Job(few), total=40)
+
+    assert result.throttled == {"root/flights/preparation/parser": 1}
+    assert figures(result.carriers) == straight_loop(few).carriers
+
+
+def test_without_faults_nothing_is_recovered_from(few: Path) -> None:
     result = flown(Job(few, faults=False), total=40)
 
-    assert (result.retries, result.restarts) == ({}, {})
+    assert (result.retries, result.throttled, result.circuit_opened, result.restarts) == ({}, {}, {}, {})
+    assert result.recovered == 0
     assert figures(result.carriers) == straight_loop(few).carriers
 
 
@@ -164,12 +185,13 @@ def test_a_table_without_rows_has_no_mean(tmp_path: Path, capsys: pytest.Capture
 
 def strikes(faults: Faults, calls: int) -> dict[str, list[int]]:
     """The calls, counted from 1, at which each fault strikes."""
-    struck: dict[str, list[int]] = {"reading": [], "parsing": [], "lookups": []}
+    named: dict[str, Fault] = vars(faults)
+    struck: dict[str, list[int]] = {name: [] for name in named}
     for call in range(1, calls + 1):
-        for name, fault in (("reading", faults.reading), ("parsing", faults.parsing), ("lookups", faults.lookups)):
+        for name, fault in named.items():
             try:
                 fault.strike()
-            except (InjectedCrash, TransientError):
+            except (InjectedCrash, TransientError, DependencyError, ResourceError):
                 struck[name].append(call)
     return struck
 
@@ -187,6 +209,8 @@ def test_faults_never_strike_one_message_more_often_than_its_policy_forgives(see
     assert all(later - earlier > 1 for earlier, later in pairwise(crashes))
     lookups = struck["lookups"]
     assert all(lookups[at + 3] - lookups[at] > 3 for at in range(len(lookups) - 3))
+    assert len(struck["outage"]) in (0, OUTAGE)
+    assert len(struck["memory"]) == (rows >= FEW)
 
 
 # ---- the report

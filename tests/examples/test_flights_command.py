@@ -56,6 +56,8 @@ def test_json_is_one_object_on_one_line_and_nothing_else(few: Path) -> None:
     assert ended.stdout.count("\n") == 1
     told = json.loads(ended.stdout)
     assert told.keys() >= {"rows", "processed", "dead_lettered", "mean_arrival_delay", "carriers", "restarts", "retries", "ledger_balanced"}
+    assert told["throttled"] == 1
+    assert told["circuit_opened"] >= 1
     assert told["carriers"]["B6"]["name"] == "JetBlue Airways"
 
 
@@ -68,6 +70,9 @@ def test_a_pipe_gets_plain_lines_and_no_traceback_of_an_injected_crash(few: Path
     assert "Traceback" not in ended.stdout
     assert ended.stdout.count("- parser crashed (injected: it ran into a bug) and was restarted\n") == 3
     assert ended.stdout.count("- reader crashed (injected: it lost its place) and was restarted\n") == 1
+    assert ended.stdout.count("- parser is slowed down for a while (injected: it ran out of memory)\n") == 1
+    assert "- enricher's breaker is open: its messages wait until a probe succeeds\n" in ended.stdout
+    assert ended.stdout.count("breaker is open") == ended.stdout.count("- enricher's breaker is closed again\n")
     assert "JetBlue Airways" in ended.stdout
     assert "validation  never took off    10  " in ended.stdout
     assert "ledger balanced: 40 rows = 30 flights + 10 dead letters" in ended.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -248,3 +249,11 @@ def test_a_size_that_is_no_size_is_refused(size: int, error: type[Exception]) ->
 
 def test_a_reason_is_the_string_that_it_was_in_the_ledger() -> None:
     assert {str(reason) for reason in DeadLetterReason} >= {"poison", "retries_exhausted", "receiver_stopped", "shutdown"}
+
+
+@pytest.mark.parametrize("rate", [0, -1, "fast"])
+async def test_a_rate_of_reprocessing_is_more_than_nothing(rate: Any) -> None:
+    letters = DeadLetterQueue()
+
+    with pytest.raises(ValueError, match=f"reprocess: rate = {rate!r}: expected dead letters a second, more than 0, or None"):
+        await letters.reprocess(rate=rate)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actorkit import (
     Actor,
@@ -20,6 +21,7 @@ from actorkit import (
     in_port,
     open_system,
 )
+from actorkit.events import CircuitClosed, CircuitOpened
 
 
 class Caller(Actor):
@@ -75,6 +77,31 @@ async def test_bad_data_does_not_open_a_breaker() -> None:
         assert ref.port(Caller.in_call).breaker.state is CircuitState.CLOSED
         assert system.ledger().dead_lettered_by == {DeadLetterReason.VALIDATION: 20}
         assert trio.current_time() < 1
+
+
+async def test_a_breaker_says_when_it_opens_and_closes() -> None:
+    def serve(number: int) -> None:
+        if trio.current_time() < 100:
+            raise DependencyError("the service is down")
+
+    async with open_system(child(Caller, serve, []), seed=1) as system:
+        events = system.events(CircuitOpened, CircuitClosed)
+        ref = system.ref(Caller)
+        breaker = ref.port(Caller.in_call).breaker
+        for number in range(5):
+            await ref.send(Caller.in_call, number)
+        await system.settle()
+        breaker.isolate()
+        breaker.reset()
+
+    port = "root/supervisor/caller.in_call"
+    assert [event async for event in events] == [
+        CircuitOpened(port, 60),
+        CircuitOpened(port, 60),  # the first probe fails
+        CircuitClosed(port),
+        CircuitOpened(port, None),
+        CircuitClosed(port),
+    ]
 
 
 async def test_an_isolated_breaker_holds_messages_until_it_is_reset() -> None:
@@ -148,3 +175,46 @@ async def test_what_runs_out_slows_its_actor_down_and_loses_nothing() -> None:
         before = handled[49][0] - handled[0][0]
         after = handled[99][0] - handled[50][0]
         assert after > 1.5 * before
+
+
+async def test_a_fast_actor_keeps_the_pace_of_its_slow_down_though_no_timer_is_that_fine(mock_clock: MockClock) -> None:
+    class Writer(Actor):
+        exhausted = 0
+
+        @in_port(capacity=100_000)
+        def in_row(self, row: int) -> None:
+            if row == 10_000 and not self.exhausted:
+                self.exhausted += 1
+                raise ResourceError("no space left on device")
+
+    async def pass_by(seconds: float) -> None:
+        for _ in range(round(100 * seconds)):
+            mock_clock.jump(0.01)
+            await wait_all_tasks_blocked()
+
+    async with open_system(child(Writer), seed=1) as system:
+        for row in range(20_000):
+            await system.ref(Writer).send(Writer.in_row, row)
+        await wait_all_tasks_blocked()  # 10,000 rows a second so far
+        slowed_down = system.ledger().processed
+
+        await pass_by(3)
+
+        assert slowed_down == 10_000
+        assert system.ledger().processed == 20_000
+
+
+async def test_the_snapshot_shows_breakers_and_slowed_down_actors() -> None:
+    def serve(number: int) -> None:
+        raise DependencyError("down")
+
+    async with open_system(child(Caller, serve, [])) as system:
+        ref = system.ref(Caller)
+        await ref.send(Caller.in_call, 1)
+        await trio.sleep(20)
+
+        caller = system.snapshot()["children"][0]["children"][0]
+
+        assert caller["ports"]["in_call"]["breaker"] == "open"
+        assert caller["ports"]["in_call"]["queued"] + caller["ports"]["in_call"]["in_flight"] == 1
+        assert caller["rate"] is None

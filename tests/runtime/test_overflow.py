@@ -253,3 +253,34 @@ def test_a_plain_handler_can_have_no_timeout() -> None:
         class Plain(Actor):
             @in_port(timeout=1)
             def in_number(self, number: int) -> None: ...
+
+
+async def test_send_nowait_over_wires_is_not_refused_by_ports_that_drop() -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Sender(Actor):
+        out_number = OutPort(int)
+
+        @in_port
+        def in_numbers(self, count: int) -> None:
+            for number in range(count):
+                self.out_number.send_nowait(number)
+
+    class Oldest(Actor):
+        @in_port(capacity=2, overflow=DROP_OLDEST)
+        def in_number(self, number: int) -> None:
+            seen.append(("oldest", number))
+
+    class Newest(Actor):
+        @in_port(capacity=2, overflow=DROP_NEWEST)
+        def in_number(self, number: int) -> None:
+            seen.append(("newest", number))
+
+    wires = [Sender.out_number >> Oldest.in_number, Sender.out_number >> Newest.in_number]
+    async with open_system(supervisor(child(Sender), child(Oldest), child(Newest), wires=wires)) as system:
+        await system.ref(Sender).send(Sender.in_numbers, 4)
+        await system.settle()
+
+        assert sorted(seen) == [("newest", 0), ("newest", 1), ("oldest", 2), ("oldest", 3)]
+        assert (system.ledger().dropped, system.ledger().dead_lettered) == (2, 2)
+        system.ledger().check()

@@ -342,6 +342,13 @@ def test_a_capacity_is_a_whole_number_from_one(capacity: Any, kind: type[Excepti
         in_port(capacity=capacity)
 
 
+def test_an_unknown_option_of_a_port_is_refused_with_those_there_are() -> None:
+    options: dict[str, Any] = {"capcity": 10}
+
+    with pytest.raises(TypeError, match=r"in_port: unknown option 'capcity': expected one of capacity, overflow, block_timeout, "):
+        in_port(**options)
+
+
 # ---- hooks
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from attrs import frozen
 
-from actorkit import Actor, OverflowStrategy, child, in_port, open_system
+from actorkit import Actor, OverflowStrategy, SupervisionError, child, dynamic_supervisor, in_port, open_system
 
 
 @frozen
@@ -110,3 +112,28 @@ async def test_what_a_killed_process_left_on_disk_is_read_back(tmp_path: Path) -
         assert seen == list(range(seen[0], 20))  # what was in memory is gone, what was on disk is not
         assert len(seen) >= 15
         assert system.ledger().accepted == len(seen)
+
+
+async def test_files_that_cannot_be_used_are_a_failed_start_that_leaves_nothing_half_begun(tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    begun: list[str] = []
+
+    class Starting(Slow):
+        async def on_start(self) -> None:
+            begun.append("on_start")
+
+    async with open_system(dynamic_supervisor(name="archives"), spill_to=no_folder) as system:
+        with pytest.raises(SupervisionError, match=r"root/archives/starting-1 could not be started: FileExistsError") as failed:
+            await system.supervisor("root/archives").start_child(child(Starting, []))
+
+    assert isinstance(failed.value.__cause__, FileExistsError)
+    assert begun == []
+
+
+async def test_a_folder_is_named_by_a_path() -> None:
+    wrong: Any = 5
+
+    with pytest.raises(TypeError, match="spill_to = 5: expected a folder's path, or None"):
+        async with open_system(child(Slow, []), spill_to=wrong):
+            pass

@@ -354,6 +354,7 @@ def test_two_classes_of_one_name_are_told_apart_before_anything_is_stored() -> N
     with pytest.raises(EncodingError, match=r"two classes are called .*Twin.*message_name"):
         Codec(Shipped).encode(first(1))
     assert type(there_and_back(second(1), Shipped)) is second
+    assert type(there_and_back(first(1), Shipped, first)) is first  # it was named, the other is a mere subclass
 
     left, right = make("left"), make("right")
 

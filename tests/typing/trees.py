@@ -9,7 +9,9 @@ from actorkit import (
     ChildSpec,
     ExponentialBackoffRetry,
     InPort,
+    KeyedSpec,
     OutEnd,
+    PoolSpec,
     RecoveryPolicy,
     Restart,
     RunReport,
@@ -17,9 +19,12 @@ from actorkit import (
     Strategy,
     SupervisorSpec,
     Wire,
+    by_key,
     child,
     dynamic_supervisor,
+    keyed,
     least_loaded,
+    pool,
     round_robin,
     run,
     supervisor,
@@ -91,12 +96,35 @@ assert_type(wire(Greeter.out_line, [Printer.in_line, Greeter.in_salute], route=l
 wire(Greeter.out_line, [Counter.in_add], route=round_robin)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 wire(Greeter.out_line, [Printer.in_line], route="round_robin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
+# A pool is typed by the constructor, too, and is one actor of its class.
+greeters = pool(Greeter, "Hello", size=3, route=by_key(len))
+assert_type(greeters, PoolSpec[Greeter])
+assert_type(pool(Printer, size=(2, 8), route=least_loaded).options(name="printers"), PoolSpec[Printer])
+assert_type(pool(child(Greeter, loud=True)), PoolSpec[Greeter])
+assert_type(greeters[Greeter.out_line] >> Printer.in_line, Wire)
+pool(Greeter, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pool(Printer, "a printer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pool(Printer, size="four")  # type: ignore[call-overload, call-arg]  # pyright: ignore[reportCallIssue, reportArgumentType]
+by_key("customer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# So are keyed actors.
+by_text = keyed(Greeter, "Hello", by=str, passivate_after=5.0, max_active=100)
+assert_type(by_text, KeyedSpec[Greeter])
+assert_type(by_text.options(name="greeters"), KeyedSpec[Greeter])
+assert_type(keyed(child(Greeter, loud=True), by=str), KeyedSpec[Greeter])
+assert_type(by_text[Greeter.out_line] >> Printer.in_line, Wire)
+keyed(Greeter, 3, by=str)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+keyed(Greeter, "Hello")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+keyed(Printer, by="name")  # type: ignore[call-overload, call-arg]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
 # Trees.
 tree = supervisor(
     english.options(name="greeter"),
     supervisor(child(Greeter), name="inner"),
     dynamic_supervisor(name="workers", max_children=3),
     printer,
+    pool(Counter),
+    keyed(Counter, by=abs).options(name="keyed"),
     wires=[Greeter.out_line >> Printer.in_line],
     strategy=Strategy.ONE_FOR_ONE,
     max_restarts=3,

@@ -1,0 +1,221 @@
+"""Ports that get their messages in batches (`@in_batch`), and the cell of an actor that has one.
+
+Messages of a batch port are collected as their turns come, up to `size`, for up to `wait` seconds since the first. A
+message at another port of the actor ends the batch, so order holds across its ports, and so does the end of its
+streams. While they are collected they count as queued, in hand as in flight, all of them.
+
+A batch that fails is split in halves, again and again, until what fails is alone: only that message meets the recovery
+policy. `_plan` has the sizes of the batches that are to come first, so that what was put back is taken again as it was.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from actorkit._runtime.cell import Cell
+from actorkit._runtime.recovery import check_answer
+from actorkit._runtime.states import IDLE
+from actorkit._runtime.timers import Alarm
+from actorkit._runtime.waits import Envelope
+
+if TYPE_CHECKING:
+    from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.port_settings import BatchSettings
+    from actorkit._runtime.specs import ChildSpec
+    from actorkit._runtime.supervisor import Supervisor
+
+
+class Batch:
+    """Several messages in hand."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+
+class BatchCell(Cell):
+    """The cell of an actor that has a batch port."""
+
+    __slots__ = ("_alarm", "_collected", "_collecting", "_is_due", "_plan")
+
+    def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
+        super().__init__(kernel, spec, path, supervisor)
+        self.is_plain = False
+        self._collecting: Mailbox | None = None  # whose messages are being collected, and how many of them
+        self._collected = 0
+        self._is_due = False  # whether they are to be handled although there are few
+        self._alarm: Alarm | None = None
+        self._plan: dict[Mailbox, deque[int]] = {}
+
+    # Handling
+
+    async def handle(self, limit: int) -> None:
+        """As of any cell, a batch counting as one message."""
+        life = self.life
+        while limit and not self.stop and self.life is life:
+            limit -= 1
+            port = self.arrivals[0] if self.arrivals else None
+            if self._collecting is not None and self._is_complete(self._collecting, port):
+                await self._handle_batch(self._collecting, life)
+            elif port is None:
+                break
+            elif port.settings.batch is None or port.is_paused:
+                await super().handle(1)
+            else:
+                self.arrivals.popleft()
+                self._collecting, self._collected = port, self._collected + 1
+                limit += 1
+        if self._collecting is not None and not self.arrivals and not self.stop and self.life is life:
+            if self._is_complete(self._collecting, None):
+                await self._handle_batch(self._collecting, life)
+            else:
+                self._wait_for_more(self._collecting)
+
+    def _is_complete(self, port: Mailbox, then: Mailbox | None) -> bool:
+        """Whether what is collected is a batch; `then` is the port whose message is next."""
+        if self._collected >= self._size(port):
+            return True
+        return then is not port and (then is not None or self._is_due or self.ending)
+
+    def _size(self, port: Mailbox) -> int:
+        plan = self._plan.get(port)
+        return plan[0] if plan else batch_settings(port).size
+
+    async def _handle_batch(self, port: Mailbox, life: Incarnation | None) -> None:
+        size = min(self._collected, self._size(port))
+        if plan := self._plan.get(port):
+            plan.popleft()
+        items = [port.queue.popleft() for _ in range(size)]
+        self._collected -= size
+        if not self._collected:
+            self._end_collecting()
+        if not port.limit:
+            port.make_room()
+        wanted: list[Any] = []
+        for item in items:
+            if type(item) is Envelope and item.gone:
+                port.pass_over(item)
+            else:
+                wanted.append(item)
+        if wanted:
+            await self._handle_items(port, wanted, life)
+
+    async def _handle_items(self, port: Mailbox, items: list[Any], life: Incarnation | None) -> None:
+        self.port, self.message = port, items[0] if len(items) == 1 else Batch(items)
+        try:
+            answer = port.handler([item.message if type(item) is Envelope else item for item in items])
+            if port.is_async:
+                answer = await answer
+                if self.life is not life:
+                    return
+            elif answer is not None:
+                check_answer(answer)
+            self._answer(port, items, answer)
+            port.processed += len(items)
+            self.port = self.message = None
+        except Exception as error:  # here the failure path of a batch begins; trio.Cancelled passes
+            if len(items) == 1 or self.killed or self.life is not life:
+                self.recovery.message_failed(error, life)
+            else:
+                self._split(port, items)
+            if self.life is life and self.port is None:
+                self.message = None
+
+    def _answer(self, port: Mailbox, items: list[Any], answer: Any) -> None:
+        answers: list[Any] = [None] * len(items) if answer is None else answer
+        if not isinstance(answers, list) or len(answers) != len(items):
+            raise TypeError(f"{port.path} answered {answer!r} to {len(items)} messages: a batch's answer is None, or a list of as many")
+        for item, its_answer in zip(items, answers, strict=True):
+            if type(item) is Envelope:
+                item.wake(its_answer)
+                if item.attempts or item.letter is not None:
+                    self.recovery.handled_after_all(item)
+
+    def _split(self, port: Mailbox, items: list[Any]) -> None:
+        """One of these messages makes their batch fail: each half is tried by itself."""
+        self._return_collected()
+        half = len(items) // 2
+        self._plan.setdefault(port, deque()).extendleft((len(items) - half, half))
+        for item in reversed(items):
+            port.put_back(item)
+        self.port = None
+
+    # Collecting
+
+    def _wait_for_more(self, port: Mailbox) -> None:
+        if self._alarm is None:
+            self._alarm = Alarm(self.kernel.now() + batch_settings(port).wait, self.flush)
+            self.kernel.timers.add(self._alarm)
+
+    def flush(self) -> None:
+        """What is collected is to be handled now."""
+        if self._collecting is not None:
+            self._is_due = True
+            if self.state == IDLE:
+                self.kernel.dispatcher.make_ready(self)
+
+    def _end_collecting(self) -> None:
+        if self._alarm is not None:
+            self.kernel.timers.remove(self._alarm)
+        self._collecting = self._alarm = None
+        self._collected, self._is_due = 0, False
+
+    def _return_collected(self) -> None:
+        """What is collected goes back to its place at the head of the arrivals."""
+        if self._collecting is not None:
+            self.arrivals.extendleft([self._collecting] * self._collected)
+            self._end_collecting()
+
+    # What a cell is asked
+
+    @property
+    def has_mail(self) -> bool:
+        return self._collected > 0 or super().has_mail
+
+    def in_hand_of(self, port: Mailbox) -> int:
+        if self.port is port and type(self.message) is Batch:
+            return len(self.message.items)
+        return super().in_hand_of(port)
+
+    def put_back(self) -> None:
+        port, message = self.port, self.message
+        if port is not None and port.settings.batch is not None:
+            self._return_collected()
+            items = message.items if type(message) is Batch else [message]
+            self._plan.setdefault(port, deque()).appendleft(len(items))
+            self.port = self.message = None
+            for item in reversed(items):
+                port.put_back(item)
+        else:
+            super().put_back()
+
+    def gather(self) -> None:
+        self._return_collected()
+        super().gather()
+
+    def settle(self) -> None:
+        super().settle()
+        if self._is_due or self.ending:
+            self.flush()
+
+    def look_again(self) -> None:
+        super().look_again()
+        if self.ending:
+            self.flush()
+
+
+def batch_settings(port: Mailbox) -> BatchSettings:
+    """The settings of a port that is a batch port."""
+    if port.settings.batch is None:
+        raise AssertionError(f"{port.path} is no batch port")
+    return port.settings.batch
+
+
+def make_cell(kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> Cell:
+    """The cell of one actor, of the kind that its ports need."""
+    batches = any(port.settings.batch is not None for port in spec.actor.actorkit_blueprint.in_ports.values())
+    return (BatchCell if batches else Cell)(kernel, spec, path, supervisor)

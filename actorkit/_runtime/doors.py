@@ -1,0 +1,204 @@
+"""The mailboxes of a group: a door for each of its ports, and behind it one mailbox for each member."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import evolve
+
+from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.mailbox import Mailbox
+from actorkit._runtime.port_settings import PortSettings
+from actorkit._runtime.waits import Envelope, handling
+from actorkit.errors import DeadlockError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.groups import GroupCell, MemberCell
+    from actorkit._runtime.ports import InPort
+    from actorkit._runtime.waits import Waiter
+    from actorkit.policy.recovery import DeadLetterReason
+
+
+class Keeper(Protocol):
+    """Who has the members of a group, and knows which of them gets a message."""
+
+    number: int
+
+    def members(self) -> Collection[MemberCell]:
+        """All that exist."""
+        ...
+
+    def active(self) -> list[MemberCell]:
+        """Those that messages go to."""
+        ...
+
+    def picker(self, door: Door) -> Callable[[Any], Mailbox]:
+        """A function that picks the mailbox for a message to this door; the door itself, if the message has to wait there."""
+        ...
+
+    def pick_anyway(self, door: Door, message: Any) -> Mailbox:
+        """The mailbox of a member, for a message that can't wait; the door itself, if the group has ended."""
+        ...
+
+    def another(self, door: Door, mailbox: Mailbox, message: Any) -> Mailbox:
+        """A mailbox that would do as well as this one, or this one if there is none."""
+        ...
+
+    def has_drained(self) -> None:
+        """The streams of the group have ended, and it is not needed any more."""
+        ...
+
+
+class Door(Mailbox):
+    """One in-port of a group: passes each message on to the mailbox of a member."""
+
+    __slots__ = ("absorbed", "group", "pick")
+
+    is_door = True
+
+    def __init__(self, group: GroupCell, port: InPort[Any, Any, Any]) -> None:
+        plain: InPort[Any, Any, Any] = copy(port)
+        plain.settings = PortSettings(capacity=port.settings.capacity)  # nothing ever waits here
+        super().__init__(group, plain)
+        self.group = group
+        self.limit = 0
+        self.absorbed = PortCounts()  # what members that exist no more have dealt with
+        self.pick: Callable[[Any], Mailbox]  # once it is known where to find this door
+
+    def _checked(self, message: Any) -> Mailbox:
+        if not isinstance(message, self.types):
+            raise self.wrong_type(message)
+        return self.pick(message)
+
+    def receiver(self, message: Any) -> Mailbox:
+        return self.pick(message)
+
+    def send(self, message: Any) -> Awaitable[None]:
+        mailbox = self._checked(message)
+        return mailbox.send(message) if mailbox is not self else super().send(message)
+
+    def send_again(self, envelope: Envelope) -> Awaitable[None]:
+        mailbox = self._checked(envelope.message)
+        return mailbox.send_again(envelope) if mailbox is not self else super().send_again(envelope)
+
+    def send_nowait(self, message: Any) -> None:
+        mailbox = self._checked(message)
+        if mailbox is self:
+            super().send_nowait(message)
+        else:
+            mailbox.send_nowait(message)
+
+    def emit(self, message: Any, emitter: Cell) -> None:
+        if not isinstance(message, self.types):
+            raise self.wrong_type(message)
+        mailbox = self.group.keeper.pick_anyway(self, message)
+        if mailbox is self:
+            super().emit(message, emitter)
+        else:
+            mailbox.emit(message, emitter)
+
+    def ask(self, envelope: Envelope) -> None:
+        mailbox, asker = self._checked(envelope.message), handling.get()
+        if mailbox is self:
+            super().ask(envelope)
+            return
+        if asker is not None and mailbox.cell is asker:
+            mailbox = self.group.keeper.another(self, mailbox, envelope.message)
+            if mailbox.cell is asker:
+                raise DeadlockError(
+                    f"{asker.path} asks {self.path}, where it would be the one to answer: {asker.path} → {self.path} → {asker.path} would"
+                    " wait for ever, as it handles one message at a time; call the method directly, or ask from a background task"
+                )
+        mailbox.ask(envelope)
+
+    def admit(self, message: Any) -> None:
+        mailbox = self.group.keeper.pick_anyway(self, payload(message))
+        if mailbox is self:
+            super().admit(message)
+        else:
+            mailbox.admit(message)
+
+    @property
+    def load(self) -> int:
+        return min((each.mailbox(self.name).load for each in self.group.keeper.active()), default=0)
+
+    def let_in(self) -> None:
+        """Whoever has waited longest at the door waits at a member from now on, if need be above the number that may be awake."""
+        waiter = self.room.popleft()
+        self.overflow.waits_no_more(self, waiter)
+        self.group.keeper.pick_anyway(self, payload(waiter.item)).take_over(waiter)
+
+    def absorb(self, counts: PortCounts) -> None:
+        """A member is no more: its numbers stay."""
+        self.absorbed = total([self.absorbed, counts])
+
+    def counts(self) -> PortCounts:
+        of_members = [each.mailboxes[self.name].counts() for each in self.group.keeper.members() if self.name in each.mailboxes]
+        return total([super().counts(), self.absorbed, *of_members])
+
+
+class MemberMailbox(Mailbox):
+    """One port of one member. Messages may move to other members."""
+
+    __slots__ = ("_moved", "door")
+
+    cell: MemberCell
+
+    def __init__(self, member: MemberCell, port: InPort[Any, Any, Any], door: Door) -> None:
+        self.door = door
+        self._moved = 0  # accepted here, and then handed to another member
+        super().__init__(member, port)
+
+    @property
+    def address(self) -> str:
+        return self.door.path
+
+    def counts(self) -> PortCounts:
+        counts = super().counts()
+        return evolve(counts, accepted=counts.accepted - self._moved)
+
+    def _offer(self, item: Any) -> bool:
+        if self.cell.passive:  # somebody has kept the address of one that sleeps: it may be awake again, elsewhere
+            return self._awake(item)._offer(item)
+        return super()._offer(item)
+
+    def _wait_for_room(self, waiter: Waiter) -> None:
+        if self.cell.passive:
+            self._awake(waiter.item)._wait_for_room(waiter)
+        else:
+            super()._wait_for_room(waiter)
+
+    def _awake(self, item: Any) -> Mailbox:
+        return self.door.group.keeper.pick_anyway(self.door, payload(item))
+
+    def dead_letter_arrival(self, item: Any, reason: DeadLetterReason) -> None:
+        if self.cell.gone and self.cell not in self.door.group.keeper.members():
+            self.door.dead_letter_arrival(item, reason)
+        else:
+            self.accepted += 1
+            self.cell.recovery.dead_letter(self, item, reason)
+            self.cell.kernel.note_arrival(self.door.cell)
+
+    def move(self, item: Any, to: Mailbox) -> None:
+        """A message that was taken out of the queue here is queued there."""
+        self._moved += 1
+        to.put(item)
+
+    def move_waiting(self, owner: Callable[[Mailbox, Any], Mailbox]) -> None:
+        """Senders that wait for room here wait there instead, if their message is another's."""
+        for waiter in list(self.room):
+            to = owner(self, payload(waiter.item))
+            if to is not self:
+                self.room.remove(waiter)
+                self.overflow.waits_no_more(self, waiter)
+                to.take_over(waiter)
+        self.make_room()
+
+
+def payload(item: Any) -> Any:
+    """A queued message, bare."""
+    return item.message if type(item) is Envelope else item
