@@ -79,7 +79,12 @@ class BatchCell(Cell):
         """Whether what is collected is a batch; `then` is the port whose message is next."""
         if self._collected >= self._size(port):
             return True
-        return then is not port and (then is not None or self._is_due or self.ending)
+        return then is not port and (then is not None or self._is_due or self._awaits_no_more)
+
+    @property
+    def _awaits_no_more(self) -> bool:
+        """Whether a batch is not to wait to be filled: nobody sends any more, or the system is being stopped."""
+        return self.ending or self.kernel.is_closing
 
     def _size(self, port: Mailbox) -> int:
         plan = self._plan.get(port)
@@ -199,12 +204,12 @@ class BatchCell(Cell):
 
     def settle(self) -> None:
         super().settle()
-        if self._is_due or self.ending:
+        if self._is_due or self._awaits_no_more:
             self.flush()
 
     def look_again(self) -> None:
         super().look_again()
-        if self.ending:
+        if self._awaits_no_more:
             self.flush()
 
 

@@ -315,6 +315,7 @@ class System:
             for cell in self.kernel.cells.values():
                 if cell.life is not None:
                     cell.life.stop_source()
+                cell.look_again()  # a batch waits no longer to be filled
             await self._work_off()
             await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
             self._is_over()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from actorkit import (
@@ -92,6 +93,24 @@ async def test_the_end_of_a_stream_flushes_at_once() -> None:
 
         assert batches == [[1, 2, 3, 4], [5]]
         await system.wait()
+
+
+async def test_leaving_the_system_waits_for_no_batch_to_fill() -> None:
+    batches: list[list[int]] = []
+
+    class Patient(Actor):
+        @in_batch(size=10, wait=3600)
+        def in_row(self, rows: list[int]) -> None:
+            batches.append(rows)
+
+    began = trio.current_time()
+    async with open_system(child(Patient)) as system:
+        for row in (1, 2):
+            await system.ref(Patient).send(Patient.in_row, row)
+        await trio.testing.wait_all_tasks_blocked()
+
+    assert (batches, trio.current_time() - began) == ([[1, 2]], 0)
+    assert system.ledger().processed == 2
 
 
 async def test_a_batch_answers_each_who_asked() -> None:
