@@ -43,8 +43,8 @@ class Mailbox:
 
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
-        "is_async", "limit", "name", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings", "skipped",
-        "skipped_by", "streams", "types", "wired",
+        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings",
+        "skipped", "skipped_by", "streams", "types", "wired",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
@@ -60,6 +60,7 @@ class Mailbox:
         self.limit = 0
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         self.room: deque[Waiter] = deque()
+        self.named = 0  # the last number by which a message was named: see Recovery
         self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
         self.handler: Any = None
