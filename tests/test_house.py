@@ -38,7 +38,7 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/batches.py": "a batch that fails is split, until what fails is one message's failure",
     "_runtime/cell.py": "a handler's failure becomes an ErrorContext",
     "_runtime/incarnation.py": "a hook's failure becomes an ErrorContext, or an event when its actor is ending anyway",
-    "_runtime/mailbox.py": "an error text shows a message whose repr raises",
+    "_runtime/wording.py": "an error text shows a message whose repr raises",
     "_runtime/recovery.py": "a user's policy that fails is replaced by ours, so that the message keeps its fate",
     "policy/wording.py": "an exception whose own text can't be made is told all the same",
     "storage/codec.py": "what is wrong with a value becomes the text of an EncodingError",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import Abort, enable_ki_protection, reschedule
 
-from actorkit._runtime.mailbox import shown
 from actorkit._runtime.waits import DONE, Waiter
+from actorkit._runtime.wording import shown
 from actorkit.errors import MailboxFull
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
+from actorkit._runtime.wording import shown, type_names
 from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
 from actorkit.policy.recovery import DeadLetterReason
 
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
-
-
-def shown(value: object, limit: int = 120) -> str:
-    """`value` for an error text: its repr, cut to `limit` characters, even if `__repr__` raises."""
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 class Mailbox:
@@ -43,8 +35,8 @@ class Mailbox:
 
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
-        "is_async", "limit", "name", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings", "skipped",
-        "skipped_by", "streams", "subscriptions", "types", "wired",
+        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings",
+        "skipped", "skipped_by", "streams", "subscriptions", "types", "wired",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
@@ -60,6 +52,7 @@ class Mailbox:
         self.limit = 0
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         self.room: deque[Waiter] = deque()
+        self.named = 0  # the last number by which a message was named: see Recovery
         self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
         self.handler: Any = None
@@ -394,8 +387,3 @@ class Mailbox:
             f"{self.path} takes {type_names(self.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
             " send what the port takes, or widen the annotation of its handler"
         ).at(self.path)
-
-
-def type_names(types: type | tuple[type, ...]) -> str:
-    """Types as a reader would write them: `int | str`."""
-    return " | ".join(each.__name__ for each in (types if isinstance(types, tuple) else (types,)))

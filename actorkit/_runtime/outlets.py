@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.broadcast import Voice, send_to_all_nowait
-from actorkit._runtime.mailbox import Mailbox, shown, type_names
+from actorkit._runtime.mailbox import Mailbox
+from actorkit._runtime.wording import shown, type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import OutPortUnwired
 

@@ -14,9 +14,9 @@ from trio.lowlevel import disable_ki_protection
 
 from actorkit._runtime.annotations import message_types, runtime_types
 from actorkit._runtime.guards import CircuitBreaker, Throttle
-from actorkit._runtime.mailbox import type_names
 from actorkit._runtime.port_settings import DEFAULT_CAPACITY, BatchSettings, PortSettings
 from actorkit._runtime.reply_streams import stream_rows
+from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
 from actorkit.policy.checks import complaint
 from actorkit.policy.overflow import OverflowStrategy

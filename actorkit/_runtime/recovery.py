@@ -100,13 +100,14 @@ class Recovery:
             cell.exit(ExitReason.FAILED, error=context, charged=charged)
 
     def envelope_in_hand(self, port: Mailbox) -> Envelope:
-        """The message in hand, with its identity, which is its number at its port."""
+        """The message in hand, with its identity: its number at its port, or a later one, where others were put before it meanwhile."""
         cell = self._cell
         envelope = cell.message
         if type(envelope) is not Envelope:
             envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
         if envelope.message_id is None:
-            envelope.message_id = f"{port.path}#{port.accepted - len(port.queue)}"
+            port.named = max(port.named + 1, port.accepted - port.overflow.spilled - len(port.queue))
+            envelope.message_id = f"{port.path}#{port.named}"
         return envelope
 
     def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:

@@ -8,9 +8,9 @@ from attrs import frozen
 
 from actorkit._runtime.annotations import runtime_types
 from actorkit._runtime.broadcast import Voice, send_to_all_nowait
-from actorkit._runtime.mailbox import shown, type_names
 from actorkit._runtime.ports import InPort, Junction, OutEnd, Wire, fits
 from actorkit._runtime.waits import acting
+from actorkit._runtime.wording import shown, type_names
 from actorkit.errors import MessageTypeError, SpecError, SpecTypeError, WiringError
 from actorkit.events import TopicUnheard
 from actorkit.policy.checks import complaint

@@ -10,7 +10,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from actorkit._runtime.mailbox import shown
+from actorkit._runtime.wording import shown
 from actorkit.events import HandlerBlocks
 
 if TYPE_CHECKING:
