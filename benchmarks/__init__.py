@@ -1,0 +1,1 @@
+"""What actorkit's speed is, question by question: `python -m benchmarks`."""
