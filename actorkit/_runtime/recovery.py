@@ -53,7 +53,19 @@ class Recovery:
     The failing message stays in hand, in flight, until its fate is decided here or by the supervisor.
     """
 
-    __slots__ = ("_alarm", "_budget", "_cell", "_counted", "_errors", "_history", "_is_held", "_occurrences", "_poisons", "policy")
+    __slots__ = (
+        "_alarm",
+        "_budget",
+        "_cell",
+        "_counted",
+        "_counted_at",
+        "_errors",
+        "_history",
+        "_is_held",
+        "_occurrences",
+        "_poisons",
+        "policy",
+    )
 
     def __init__(self, cell: Cell, policy: RecoveryPolicy) -> None:
         self._cell = cell
@@ -61,6 +73,7 @@ class Recovery:
         self._alarm: Alarm | None = None
         self._is_held = False  # whether it was closed by `hold_until`
         self._errors = self._counted = 0
+        self._counted_at = 0.0
         self._budget: RetryBudget | None = None
         self._history: deque[ErrorContext] | None = None
         self._occurrences: dict[str, tuple[int, float, datetime]] | None = None  # fingerprint → how often, first when
@@ -117,7 +130,7 @@ class Recovery:
             cell.slow_down(self._delivered())
         delay = self._delay(context, history)
         if action is RecoveryAction.RETRY:  # a throttle and a breaker set a pace of their own
-            delay = max(delay, self._wait_for_budget())
+            delay = self._put_off(delay)
         kernel.retries += 1
         self._report(context, action, delay)
         if not port.settings.ordered:
@@ -126,14 +139,16 @@ class Recovery:
         elif not cell.closing:  # else it is being stopped: the message stays in hand for whoever comes next
             self.hold_until(kernel.now() + delay)
 
-    def _wait_for_budget(self) -> float:
-        """Seconds by which a retry is put off, because too much of what the actor does is retries already."""
-        if self._budget is None:
-            self._budget = RetryBudget()
+    def _put_off(self, delay: float) -> float:
+        """The wait before a retry, which is longer than `delay` if too much of what the actor does is retries already."""
         now, delivered = self._cell.kernel.now(), self._delivered()
-        self._budget.count_first_try(now, delivered - self._counted)
-        self._counted = delivered
-        return self._budget.reserve(now) - now
+        if self._budget is None:
+            self._budget, self._counted_at = RetryBudget(), self._cell.began
+        # What was delivered since the last count was not counted as it came: some of it may be long ago.
+        since = max(now - self._counted_at, self._budget.window)
+        self._budget.count_first_try(now, round((delivered - self._counted) * self._budget.window / since))
+        self._counted, self._counted_at = delivered, now
+        return self._budget.reserve(now, at=now + delay) - now
 
     @property
     def is_holding(self) -> bool:

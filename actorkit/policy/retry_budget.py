@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 
 from actorkit.policy.checks import check_count, check_number, check_seconds
 from actorkit.policy.windows import SHORTEST_WINDOW, SlidingCount
@@ -45,20 +45,31 @@ class RetryBudget:
         """How many retries there may be within a window."""
         return max(self.minimum, int(self.ratio * self._first_tries.total(now)))
 
-    def reserve(self, now: float) -> float:
-        """Puts a retry down for the earliest time that the budget has room for it, `now` or later; returns that time."""
+    def reserve(self, now: float, *, at: float | None = None) -> float:
+        """Puts a retry down for the earliest time that the budget has room for it; returns that time.
+
+        Args:
+            now: the present time.
+            at: when the retry is to be made at the earliest; by default now.
+        """
         self._look_at_clock(now)
-        del self._retries[: bisect_right(self._retries, now - self.window)]
+        retries = self._retries
+        del retries[: bisect_right(retries, now - self.window)]
         allowance = self.allowance(now)
-        # What was put off before the allowance grew may lie further ahead than this one, and counts as well.
-        at = now if len(self._retries) < allowance else max(now, self._retries[-allowance] + self.window)
-        insort(self._retries, at)
+        at = now if at is None else max(now, at)
+        # Those within a window before it count, and those after it: what was to wait for longer, or was put off.
+        while (end := bisect_left(retries, at + self.window)) - bisect_right(retries, at, key=self._leaves_window) >= allowance:
+            at = self._leaves_window(retries[end - allowance])
+        insort(retries, at)
         return at
 
     def give_back(self, at: float) -> None:
         """The retry put down for that time is not made after all. If that is long past, it makes no difference."""
         if at in self._retries:
             self._retries.remove(at)
+
+    def _leaves_window(self, retry: float) -> float:
+        return retry + self.window  # always in this direction: back again, rounding might never let it leave
 
     def _look_at_clock(self, now: float) -> None:
         if now < self._now:

@@ -126,6 +126,33 @@ def test_it_puts_retries_off_as_a_model_that_forgets_nothing(ratio: float, minim
         assert budget.allowance(now) == model.allowance(now)
 
 
+def test_a_retry_that_is_to_wait_is_put_down_for_when_it_is_made() -> None:
+    budget = RetryBudget(minimum=2)
+
+    assert [budget.reserve(0.0, at=5.0) for _ in range(4)] == [5.0, 5.0, 15.0, 15.0]
+    assert budget.reserve(1.0, at=0.5) == 25.0  # in the past: now, where there is no room
+
+
+def test_retries_that_wait_for_long_put_off_none_that_wait_for_less() -> None:
+    budget = RetryBudget(minimum=2)
+
+    assert [budget.reserve(0.0, at=60.0) for _ in range(5)] == [60.0, 60.0, 70.0, 70.0, 80.0]
+    assert [budget.reserve(0.0) for _ in range(3)] == [0.0, 0.0, 10.0]
+
+
+@given(waits=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 60)), max_size=60), minimum=st.integers(1, 5))
+def test_however_long_retries_wait_no_window_has_more_than_its_allowance(waits: list[tuple[float, float]], minimum: int) -> None:
+    budget = RetryBudget(minimum=minimum)
+    now, times = 0.0, list[float]()
+
+    for passed, wait in waits:
+        now += passed
+        times.append(budget.reserve(now, at=now + wait))
+
+        assert times[-1] >= now + wait
+    assert all(sum(start <= time < start + 10.0 for time in times) <= minimum for start in times)
+
+
 @pytest.mark.parametrize(
     ("values", "error", "text"),
     [
