@@ -354,7 +354,7 @@ class Cell:
     def slow_down(self, delivered: int) -> None:
         """Something has run out: see `Gates.slow_down`."""
         if self.gates is None:
-            self.gates = Gates(self)
+            self.gates, self.stop = Gates(self), True  # the rest of this batch has to pass them as well
         self.gates.slow_down(delivered)
 
     # ------------------------------------------------------------------------------------------------ rest, and the end

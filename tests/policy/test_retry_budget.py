@@ -88,11 +88,11 @@ class Model:
         return max(self.minimum, int(self.ratio * lately))
 
     def reserve(self, now: float) -> float:
-        """The first time, now or when another retry's window ends, with fewer retries after its own window's beginning than may be."""
+        """The first time, now or when another retry's window ends, with fewer retries within a window before and after than may be."""
         at = min(
             time
             for time in (now, *(retry + self.window for retry in self.retries))
-            if time >= now and sum(retry > time - self.window for retry in self.retries) < self.allowance(now)
+            if time >= now and sum(time - self.window < retry < time + self.window for retry in self.retries) < self.allowance(now)
         )
         self.retries.append(at)
         return at
