@@ -118,10 +118,10 @@ class Gates:
                 tell(port, breaker)
         self._port = self._breaker = self._token = None
 
-    def heard_failure(self, error: ErrorContext) -> None:
-        """The message that was let through last has failed."""
+    def heard_failure(self, error: ErrorContext, *, breaks: bool) -> None:
+        """The message that was let through last has failed; `breaks`: the policy has the breaker deal with that, whatever it is."""
         if self._breaker is not None and error.exception is not None:
-            counts = error.category in _AT_FAULT
+            counts = breaks or error.category in _AT_FAULT
             self.heard(self._breaker.settings.outcome(error.exception) if counts else Outcome.IGNORED)
 
     def slow_down(self, delivered: int) -> None:

@@ -97,7 +97,7 @@ class Recovery:
         if envelope.rows is not None:
             envelope.rows.failed(envelope, context)
         if cell.gates is not None:
-            cell.gates.heard_failure(context)
+            cell.gates.heard_failure(context, breaks=action is RecoveryAction.CIRCUIT_BREAK)
         if action in RETRIES:
             self._retry(port, envelope, context, action, history)
             return
