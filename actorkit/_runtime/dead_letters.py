@@ -114,6 +114,10 @@ class DeadLetterQueue:
                 )
             )
 
+    def keep(self, letter: DeadLetter) -> None:
+        """A dead letter that was sent again has not come in, or was dropped on its way: it may be sent another time."""
+        self._claimed.discard(letter.id)
+
     def resolved(self, letter: DeadLetter) -> None:
         """A dead letter that was sent again has been handled: it is one no more."""
         self._claimed.discard(letter.id)
@@ -188,12 +192,12 @@ class DeadLetterQueue:
         for letter in await self.inspect(filter):
             if sent >= max_messages:
                 break
-            if self._letters.get(letter.id) is not letter or letter.id in self._claimed:
-                continue
             if letter.reprocessings >= MAX_REPROCESSINGS and not force:
                 continue
-            if rate is not None and sent:
+            if rate is not None and sent and self._is_unclaimed(letter):
                 await trio.sleep(1 / rate)
+            if not self._is_unclaimed(letter):  # somebody else has sent or discarded it meanwhile
+                continue
             mailbox = self._find(letter.port)
             if mailbox is None:
                 raise UnknownActor(f"dead letter {letter.id}: there is no port {letter.port!r} (any more); discard it, or start that actor")
@@ -202,6 +206,9 @@ class DeadLetterQueue:
                 sent += 1
         return sent
 
+    def _is_unclaimed(self, letter: DeadLetter) -> bool:
+        return self._letters.get(letter.id) is letter and letter.id not in self._claimed
+
     async def _send_again(self, letter: DeadLetter, mailbox: Mailbox) -> None:
         envelope = Envelope(mailbox.dispatcher, letter.message, is_ask=False)
         envelope.letter = letter
@@ -209,7 +216,7 @@ class DeadLetterQueue:
         try:
             await mailbox.send_again(envelope)
         except BaseException:
-            self._claimed.discard(letter.id)  # of another type, or cancelled while it waited for room: never accepted
+            self.keep(letter)  # of another type, or cancelled while it waited for room: never accepted
             raise
 
     async def discard(self, filter: Filter, reason: str) -> int:

@@ -129,6 +129,8 @@ class DropOldest(Block):
         mailbox.drop(OverflowStrategy.DROP_OLDEST.value)
         if type(victim) is Envelope:
             victim.fail(f"{mailbox.path} will not answer: it was full, and this was its oldest request")
+            if victim.letter is not None:
+                mailbox.cell.kernel.dead_letters.keep(victim.letter)
         if mailbox.dropped & (mailbox.dropped - 1) == 0:  # the 1st, 2nd, 4th, 8th, … time
             mailbox.cell.kernel.events.publish(MessagesDropped(mailbox.path, mailbox.dropped))
         return True
