@@ -16,6 +16,7 @@ from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
 from actorkit._runtime.wording import shown, type_names
 from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
+from actorkit.events import MessageSkipped
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -304,11 +305,14 @@ class Mailbox:
             self.skip("asker_gone")
 
     def skip(self, reason: str) -> None:
-        """Counts the message in hand as skipped."""
+        """Passes over a message that was taken out: counts it as skipped, and reports that."""
         self.skipped += 1
         if self.skipped_by is None:
             self.skipped_by = Counter()
         self.skipped_by[reason] += 1
+        events = self.cell.kernel.events
+        if events.hears(MessageSkipped.level):
+            events.publish(MessageSkipped(self.path, reason))
 
     def count_dead_letter(self, reason: DeadLetterReason) -> None:
         """Counts a message as dead-lettered."""

@@ -13,7 +13,7 @@ from actorkit._runtime.dead_letters import FAILURES_KEPT
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
 from actorkit.errors import PortError
-from actorkit.events import CleanupFailed, HandlerFailed, MessageSkipped, PolicyFailed
+from actorkit.events import CleanupFailed, HandlerFailed, PolicyFailed
 from actorkit.messages import ExitReason
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.retry_budget import RetryBudget
@@ -205,9 +205,6 @@ class Recovery:
     def _skip(self, port: Mailbox, envelope: Envelope, context: ErrorContext) -> None:
         port.skip("log_continue")
         self._cell.port = None
-        events = self._cell.kernel.events
-        if events.hears(MessageSkipped.level):
-            events.publish(MessageSkipped(port.path, "log_continue"))
         envelope.fail(f"{port.path} could not answer, its handler failed: {context.summary}", context)
         if envelope.letter is not None:
             self._cell.kernel.dead_letters.resolved(envelope.letter)

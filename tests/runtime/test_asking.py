@@ -30,6 +30,7 @@ from actorkit import (
     run,
     supervisor,
 )
+from actorkit.events import MessageSkipped
 
 
 class Oracle(Actor):
@@ -160,6 +161,7 @@ async def test_a_timeout_is_seconds_from_zero(timeout: Any, kind: type[Exception
 async def test_a_request_whose_asker_has_gone_is_not_handled() -> None:
     seen: list[object] = []
     async with open_system(supervisor(child(Oracle, seen))) as system:
+        skipped = system.events(MessageSkipped)
         await oracle(system).send(Oracle.in_slow, 10.0)
 
         with pytest.raises(trio.TooSlowError):
@@ -169,6 +171,8 @@ async def test_a_request_whose_asker_has_gone_is_not_handled() -> None:
         assert seen == [10.0]
         assert system.ledger().skipped_by == {"asker_gone": 1}
         system.ledger().check()
+
+    assert [each async for each in skipped] == [MessageSkipped("root/supervisor/oracle.in_length", "asker_gone")]
 
 
 async def test_an_ask_that_finds_no_room_in_time_was_never_accepted() -> None:
