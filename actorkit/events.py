@@ -90,7 +90,10 @@ class ChildExited(Event):
 
     @property
     def exception(self) -> BaseException | None:
-        return None if self.error is None else self.error.exception
+        error = self.error
+        if error is None or error.component_name != self.path or error.metadata.get("where") == "start":
+            return None  # one failure, one traceback: a supervisor hands on its child's, and a start has `StartFailed`
+        return error.exception
 
     def __str__(self) -> str:
         then = f"restart {self.restarts}" + (f" in {self.delay:g} s" if self.delay else "") if self.restarting else "not restarted"

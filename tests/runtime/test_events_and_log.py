@@ -34,6 +34,11 @@ def warnings(log: Log) -> list[logging.LogRecord]:
     return [each for each in log.records if each.name == "actorkit" and each.levelno >= logging.WARNING]
 
 
+def tracebacks(log: Log) -> list[str]:
+    """The lines among those that came with a traceback."""
+    return [each.getMessage() for each in warnings(log) if each.exc_info is not None]
+
+
 async def test_a_restart_is_one_event_and_one_line_with_the_traceback(caplog: Log) -> None:
     async with open_system(supervisor(worker(Scene(), "w"), name="top")) as system:
         exits = system.events(ChildExited)
@@ -67,7 +72,7 @@ async def test_an_escalation_is_an_abnormal_end_of_the_child(caplog: Log) -> Non
     lines = [record.getMessage() for record in warnings(caplog)]
     assert lines[0] == "root/top/inner: child root/top/inner/w ended (failed), not restarted: PermanentError: fire"
     assert lines[-1] == "root/top: child root/top/inner ended (failed), restart 1: PermanentError: fire"
-    assert warnings(caplog)[0].exc_info is not None
+    assert tracebacks(caplog) == lines[:1]
 
 
 async def test_an_orderly_end_is_not_worth_a_warning(caplog: Log) -> None:
@@ -112,7 +117,7 @@ async def test_a_supervisor_that_gives_up_says_why(caplog: Log) -> None:
     assert "root/top gave up" in warnings(caplog)[-1].getMessage()
 
 
-async def test_a_start_that_fails_is_an_event_with_the_traceback() -> None:
+async def test_a_start_that_fails_is_an_event_with_the_traceback(caplog: Log) -> None:
     scene = Scene()
 
     async with open_system(supervisor(worker(scene, "w"), name="top")) as system:
@@ -123,6 +128,7 @@ async def test_a_start_that_fails_is_an_event_with_the_traceback() -> None:
     (one,) = [each async for each in failed]
     assert str(one) == "root/top/w could not be started: Bug: w does not start"
     assert isinstance(one.exception, Bug)
+    assert tracebacks(caplog) == ["root/top: child root/top/w ended (failed), restart 1: Bug", str(one)]
 
 
 async def test_an_out_port_without_a_wire_is_reported_once(caplog: Log) -> None:
