@@ -104,8 +104,10 @@ class Incarnation:
             if carried is not None:
                 _call(type(actor).restore, actor, *carried)
             if "on_start" in self.hooks:
-                with trio.fail_after(spec.start_timeout):
+                with trio.move_on_after(spec.start_timeout) as limit:
                     await _await(type(actor).on_start, actor)
+                if limit.cancelled_caught:
+                    raise trio.TooSlowError(f"on_start took longer than {spec.start_timeout:g} s, its start_timeout")
         self.started = True
 
     def start_source(self) -> None:

@@ -316,6 +316,7 @@ async def test_a_start_that_takes_too_long_has_failed() -> None:
             pytest.fail("the block began")
 
     assert isinstance(caught.value.__cause__, trio.TooSlowError)
+    assert str(caught.value.__cause__) == "on_start took longer than 2 s, its start_timeout"
     assert trio.current_time() - began == 2.0
 
 
