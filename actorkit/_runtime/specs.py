@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from attrs import evolve, field, fields, frozen
@@ -12,7 +12,7 @@ from attrs import evolve, field, fields, frozen
 from actorkit._runtime.actor import Actor
 from actorkit._runtime.ports import InPort, OutEnd, Wire
 from actorkit.errors import SpecError, SpecTypeError, WiringError
-from actorkit.policy.checks import check_choice, check_count, check_seconds, check_shutdown, check_significant
+from actorkit.policy.checks import check_choice, check_count, check_seconds, check_shutdown, check_significant, complaint
 from actorkit.policy.recovery import RecoveryPolicy
 from actorkit.policy.restart import AutoShutdown, OnExhausted, Restart, Shutdown, Strategy
 from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry
@@ -169,7 +169,6 @@ class SupervisorSpec(Spec):
         check_seconds(self.title, "within", self.within, positive=True)
         if self.max_children is not None:
             check_count(self.title, "max_children", self.max_children, 1)
-        check_wires(self.title, self.wires)
         for each in self.children:
             if not isinstance(each, Spec):
                 raise SpecTypeError(f"{self.title}: {each!r} is not a child: expected child(Class, …) or supervisor(…)")
@@ -269,8 +268,6 @@ def supervisor(
     Raises:
         SpecError: a value is out of range, a name is given twice; SpecTypeError: a value of the wrong type.
     """
-    if isinstance(wires, Wire):
-        raise SpecTypeError(f"supervisor {name!r}: wires = {wires}: expected a list of wires: wires=[{wires}]")
     return SupervisorSpec(
         name=name,
         restart=Restart.PERMANENT,
@@ -280,7 +277,7 @@ def supervisor(
         max_restarts=max_restarts,
         within=within,
         auto_shutdown=auto_shutdown,
-        wires=tuple(wires),
+        wires=check_wires(f"supervisor {name!r}", wires),
         recovery=recovery,
         when_exhausted=on_exhausted,
     )
@@ -321,11 +318,17 @@ def dynamic_supervisor(
     )
 
 
-def check_wires(title: str, wires: Sequence[object]) -> None:
-    """Raises unless all of `wires` are wires."""
-    for one in wires:
+def check_wires(title: str, wires: object) -> tuple[Wire, ...]:
+    """The wires in `wires`; raises unless that is a sequence of wires."""
+    if isinstance(wires, Wire):
+        raise SpecTypeError(f"{title}: wires = {wires}: expected a list of wires: wires=[{wires}]")
+    if not isinstance(wires, Iterable):
+        raise SpecTypeError(complaint(title, "wires", wires, "a list of wires"))
+    given = tuple(wires)
+    for one in given:
         if not isinstance(one, Wire):
             raise SpecTypeError(f"{title}: wires has {one!r}: expected wires, made by Class.out_x >> Other.in_y")
+    return given
 
 
 def check_name(title: str, name: object) -> None:

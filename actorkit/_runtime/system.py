@@ -184,7 +184,14 @@ class System:
     @overload
     def events(self, *types: type[E]) -> Subscription[E]: ...
     def events(self, *types: Any) -> Subscription[Any]:
-        """An async iterator over what happens from now on: events of these types, or all. It ends with the system."""
+        """An async iterator over what happens from now on: events of these types, or all. It ends with the system.
+
+        Raises:
+            SpecTypeError: one of `types` is no class of events.
+        """
+        for each in types:
+            if not (isinstance(each, type) and issubclass(each, Event)):
+                raise SpecTypeError(complaint("system.events", "types", each, "classes from actorkit.events, such as HandlerFailed"))
         return self.kernel.events.subscribe(types)
 
     def snapshot(self) -> dict[str, Any]:

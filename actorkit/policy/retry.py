@@ -320,7 +320,12 @@ class RetryPolicy:
         return category in self._retried
 
     def for_category(self, category: ErrorCategory) -> Schedule:
-        """The schedule of this category, `NoRetry()` when it has none."""
+        """The schedule of this category, `NoRetry()` when it has none.
+
+        Raises:
+            SpecTypeError: `category` is no `ErrorCategory`.
+        """
+        check_choice("RetryPolicy", "category", category, ErrorCategory)
         return self.schedules.get(category, _NO_RETRY)
 
     def __str__(self) -> str:

@@ -193,6 +193,13 @@ def test_schedules_that_are_given_change_some_and_leave_the_rest() -> None:
     assert policy.for_category(ErrorCategory.TRANSIENT) == DEFAULT_SCHEDULES[ErrorCategory.TRANSIENT]
 
 
+def test_a_category_is_no_text() -> None:
+    category: Any = "transient"
+
+    with pytest.raises(SpecTypeError, match=r"^RetryPolicy: category = 'transient': expected ErrorCategory\.TRANSIENT, "):
+        RetryPolicy().for_category(category)
+
+
 def test_a_schedule_of_ones_own_needs_only_the_two_members() -> None:
     class Once:
         max_retries = 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import trio
 
-from actorkit import Actor, OutPort, PermanentError, child, in_port, open_system, supervisor
+from actorkit import Actor, OutPort, PermanentError, SpecTypeError, child, in_port, open_system, supervisor
 from actorkit.events import HandlerFailed
 
 
@@ -43,6 +46,14 @@ async def test_a_subscriber_keeps_up_while_failures_come_as_fast_as_messages_are
 
     assert failures.missed == 0
     assert heard == [str(number) for number in range(20_000)]
+
+
+async def test_only_events_can_be_subscribed_to() -> None:
+    kind: Any = "HandlerFailed"
+
+    async with open_system(supervisor()) as system:
+        with pytest.raises(SpecTypeError, match=r"^system\.events: types = 'HandlerFailed': expected classes from actorkit\.events"):
+            system.events(kind)
 
 
 async def test_a_subscriber_with_much_to_read_lets_others_have_their_turn() -> None:

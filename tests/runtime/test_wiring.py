@@ -450,11 +450,22 @@ def test_a_spec_has_only_ports_of_its_class() -> None:
         printer["in_line"]
 
 
-def test_wires_are_wires() -> None:
-    anything: Any = [Greeter.out_line]
+@pytest.mark.parametrize(
+    ("wires", "complaint"),
+    [
+        ([Greeter.out_line], r"wires has <OutEnd Greeter\.out_line\(str\)>: expected wires, made by"),
+        (Greeter.out_line >> Printer.in_line, r"wires = Greeter\.out_line\(str\) >> Printer\.in_line\(str\): expected a list of wires"),
+        (None, "wires = None: expected a list of wires"),
+    ],
+)
+async def test_wires_are_a_list_of_wires(wires: Any, complaint: str) -> None:
+    with pytest.raises(SpecTypeError, match=f"^supervisor 'desk': {complaint}"):
+        supervisor(child(Greeter), wires=wires, name="desk")
 
-    with pytest.raises(SpecTypeError, match=r"supervisor 'desk': wires has <OutEnd Greeter\.out_line\(str\)>: expected wires, made by"):
-        supervisor(child(Greeter), wires=anything, name="desk")
+    async with open_system(supervisor(name="desk")) as system:
+        desk = system.supervisor("root/desk")
+        with pytest.raises(SpecTypeError, match=f"^root/desk: {complaint}"):
+            await desk.start_child(child(Greeter), wires)
 
 
 def test_routes_say_their_name() -> None:
