@@ -86,7 +86,7 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         """Checks the handler and finds out its message type, now that the class exists."""
         function, where = self.function, f"{self.owner.__qualname__}.{self.name}"
         plain = inspect.unwrap(function)
-        if not callable(function) or not hasattr(function, "__get__") or isinstance(function, (staticmethod, classmethod, type)):
+        if not callable(function) or not hasattr(function, "__get__") or isinstance(function, (staticmethod, classmethod, partial, type)):
             raise PortDefinitionError(
                 f"{where}: @in_port decorates a method, not {function!r}; write def {self.name}(self, message: ItsType)"
             )
