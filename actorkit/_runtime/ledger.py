@@ -49,7 +49,11 @@ class PortCounts:
 
     def check(self, name: str) -> None:
         """Raises `LedgerImbalance`, naming the port, when the numbers don't add up."""
-        reasons = (("dead_lettered", self.dead_lettered, self.dead_lettered_by), ("skipped", self.skipped, self.skipped_by))
+        reasons = (
+            ("dead_lettered", self.dead_lettered, self.dead_lettered_by),
+            ("skipped", self.skipped, self.skipped_by),
+            ("dropped", self.dropped, self.dropped_by),
+        )
         wrong = [f"{what} = {count}, but by reason {dict(by)}" for what, count, by in reasons if sum(by.values()) != count]
         if self.balance:
             wrong.append(

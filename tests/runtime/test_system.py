@@ -10,6 +10,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from actorkit import (
     DeadLetterReason,
+    Ledger,
+    LedgerImbalance,
+    PortCounts,
     SpecError,
     SupervisionError,
     SupervisorSpec,
@@ -254,3 +257,19 @@ async def test_an_empty_tree_runs() -> None:
     report = await run_inside(empty())
 
     assert report.outcome == "completed"
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        PortCounts(accepted=1),
+        PortCounts(accepted=1, skipped=1),
+        PortCounts(accepted=1, dropped=1),
+        PortCounts(accepted=1, dead_lettered=1, dead_lettered_by={"poison": 2}),
+    ],
+)
+def test_books_that_do_not_balance_or_lack_a_reason_are_refused_with_the_port(counts: PortCounts) -> None:
+    ledger = Ledger(ports={"root/bar/till.in_order": counts})
+
+    with pytest.raises(LedgerImbalance, match=r"^root/bar/till\.in_order: "):
+        ledger.check()
