@@ -136,11 +136,14 @@ class Mailbox:
 
     @enable_ki_protection
     def ask(self, envelope: Envelope) -> None:
-        """Puts a request in; when the port is full it waits for room, within its deadline."""
+        """Puts a request in; when the port is full it waits for room, within its deadline. A quarantined actor answers nobody."""
         self._check_fence(envelope)
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
-        if self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
+        if self.cell.quarantined:
+            farewell = self.cell.farewell
+            envelope.fail(f"{self.path} does not answer: the actor is quarantined", None if farewell is None else farewell.error)
+        elif self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
             self.accepted += 1
             self.queue.append(envelope)
             self.cell.arrivals.append(self)

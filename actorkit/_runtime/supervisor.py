@@ -353,6 +353,8 @@ class Supervisor:
             child.wanted = False
             self._cancel_alarm(child)
             await child.stop(ExitReason.SHUTDOWN, math.inf)
+            if child.quarantined:
+                child.release()  # now it is down since somebody stopped it
             if child.spec.restart is Restart.TEMPORARY or self.spec.dynamic:
                 self._remove(child, ExitReason.SHUTDOWN, None)
             elif not child.completed:
