@@ -26,7 +26,7 @@ from actorkit._runtime.wiring import candidates, check_required, connect
 from actorkit.errors import SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
-from actorkit.policy.checks import complaint
+from actorkit.policy.checks import check_subclass, complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
 
@@ -190,8 +190,7 @@ class System:
             SpecTypeError: one of `types` is no class of events.
         """
         for each in types:
-            if not (isinstance(each, type) and issubclass(each, Event)):
-                raise SpecTypeError(complaint("system.events", "types", each, "classes from actorkit.events, such as HandlerFailed"))
+            check_subclass("system.events", "types", each, Event, "classes from actorkit.events, such as HandlerFailed")
         return self.kernel.events.subscribe(types)
 
     def snapshot(self) -> dict[str, Any]:

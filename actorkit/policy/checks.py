@@ -58,8 +58,17 @@ def check_exception_type(owner: str, field: str, value: object, expected: str) -
     Raises:
         SpecTypeError: it is anything else, an exception itself included.
     """
+    return check_subclass(owner, field, value, BaseException, expected)
+
+
+def check_subclass(owner: str, field: str, value: object, of: type[Wanted], expected: str) -> type[Wanted]:
+    """A class, `of` or one below it; `expected` puts into words what may stand there.
+
+    Raises:
+        SpecTypeError: it is anything else.
+    """
     given = value
-    if isinstance(value, type) and issubclass(value, BaseException):
+    if isinstance(value, type) and issubclass(value, of):
         return value
     raise SpecTypeError(complaint(owner, field, given, expected))
 
