@@ -324,7 +324,7 @@ def check_wires(title: str, wires: object) -> tuple[Wire, ...]:
         raise SpecTypeError(f"{title}: wires = {wires}: expected a list of wires: wires=[{wires}]")
     if not isinstance(wires, Iterable):
         raise SpecTypeError(complaint(title, "wires", wires, "a list of wires"))
-    given = tuple(wires)
+    given: tuple[Any, ...] = tuple(wires)
     for one in given:
         if not isinstance(one, Wire):
             raise SpecTypeError(f"{title}: wires has {one!r}: expected wires, made by Class.out_x >> Other.in_y")
