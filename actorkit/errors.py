@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from actorkit._runtime.run import RunReport
+    from actorkit.messages import Exit
     from actorkit.policy.taxonomy import ErrorContext, ErrorSeverity
 
 
@@ -148,13 +149,19 @@ class UnknownActor(ActorkitError, LookupError):
 class SupervisionError(ActorkitError):
     """A child could not be started, or a supervisor gave up and nobody was left to recover it.
 
-    Its `__cause__` is the exception behind it, with its own traceback. `report` is the `RunReport` of the
-    run that it ended, or None.
+    Its `__cause__` is the exception behind it, with its own traceback. `exit` is how the child that could not be started,
+    or the tree, ended, if there was one; `report` is the `RunReport` of the run that it ended, or None.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, exit: Exit | None = None) -> None:
         super().__init__(message)
+        self.exit = exit
         self.report: RunReport | None = None
+
+    @property
+    def error(self) -> ErrorContext | None:
+        """The failure behind it, if any."""
+        return None if self.exit is None else self.exit.error
 
 
 class LedgerImbalance(ActorkitError, AssertionError):

@@ -24,7 +24,7 @@ class CascadeManager(Supervisor):
         if exit.reason.is_abnormal:
             cause = None if exit.error is None else exit.error.exception
             what = "" if exit.error is None else f": {exit.error.component_name}: {exit.error.summary}"
-            error = SupervisionError(f"{child.path} gave up, and nobody is left to recover it{what}")
+            error = SupervisionError(f"{child.path} gave up, and nobody is left to recover it{what}", exit)
             error.__cause__ = cause
             self.kernel.crash(error)
         else:

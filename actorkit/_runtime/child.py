@@ -16,7 +16,7 @@ from actorkit._runtime.waits import Envelope
 from actorkit._runtime.watching import down
 from actorkit.errors import SupervisionError
 from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
-from actorkit.messages import ExitReason
+from actorkit.messages import Exit, ExitReason
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import CANARIES, Restart, RestartWindow, grace
 from actorkit.policy.rules import RecoveryAction
@@ -68,22 +68,13 @@ class ChildCounts:
     actors: int
 
 
-class StartFailure(SupervisionError):
-    """A child could not be started. `action` and `delay` are what its recovery policy would have done about it."""
-
-    def __init__(self, path: str, error: ErrorContext, action: RecoveryAction, delay: float) -> None:
-        super().__init__(f"{path} could not be started: {error.summary}")
-        self.error = error
-        self.action = action
-        self.delay = delay
-
-
 class Child(ABC):
     """One child, and what its supervisor knows of it.
 
     Attributes:
         unit: the actor's cell, or the supervisor.
         ref: its address; None for a supervisor.
+        exit: how its present or last life ended, or has to.
         wanted: whether it is to be up; False once it has ended by itself, or was stopped by hand.
         completed: whether it has ended by itself; then it is not started again, not even as a bystander.
         added: whether it was started at run time, and is not part of its supervisor's spec.
@@ -100,6 +91,7 @@ class Child(ABC):
         self.ref: ActorRef[Any] | None = unit.ref if isinstance(unit, Cell) else None
         self.path = unit.path
         self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
+        self.exit: Exit | None = None
         self.wanted = True
         self.completed = False
         self.quarantined = False
@@ -127,6 +119,17 @@ class Child(ABC):
     def is_drained(self) -> bool:
         """Whether its streams have ended: then it is left alone as a bystander, and its `run` never starts again."""
         return False
+
+    def note(self, exit: Exit) -> None:
+        """Its life has ended, or has to: for the first reason there was, but that it failed outweighs that it wanted to end."""
+        before = self.exit
+        if before is None or before.incarnation != exit.incarnation or (exit.reason.is_abnormal and not before.reason.is_abnormal):
+            self.exit = exit
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its present life has to end because it failed."""
+        return self.exit is not None and self.exit.incarnation == self.number and self.exit.reason.is_abnormal
 
     def begin(self) -> None:
         """It is to be up, whatever has been."""
@@ -164,7 +167,7 @@ class Child(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Starts it, or raises `StartFailure`."""
+        """Starts it, or raises `SupervisionError`."""
 
     @abstractmethod
     def start_sources(self) -> None:
@@ -255,7 +258,8 @@ class ActorChild(Child):
             context, action, delay = cell.recovery.start_failed(error)
             if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
                 cell.kernel.events.publish(StartFailed(cell.path, context))
-                raise StartFailure(cell.path, context, action, delay) from error
+                exit = Exit(cell.number, ExitReason.FAILED, context, delay=delay, escalate=action is RecoveryAction.ESCALATE)
+                raise SupervisionError(f"{cell.path} could not be started: {context.summary}", exit) from error
             started = life.started = True
         finally:
             if not started:  # also when the start was cancelled
@@ -295,6 +299,8 @@ class ActorChild(Child):
                 cell.kernel.events.publish(ActorUnresponsive(cell.path, cell.number, FENCE_AFTER))
                 cell.fence()
                 life.abandon_tasks()
+        if reason is ExitReason.NORMAL and self.has_failed:
+            reason = ExitReason.FAILED  # after it had asked to be stopped, in the same step
         self._carried = life.carry() or self._carried
         await life.finish(reason, max(0.0, until - trio.current_time()))
         cell.gather()

@@ -18,12 +18,13 @@ from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from actorkit._runtime.child import ActorChild, Child, StartFailure
+from actorkit._runtime.child import ActorChild, Child
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
+from actorkit.errors import SupervisionError
 from actorkit.events import ActorStopped
 from actorkit.messages import Exit, ExitReason
 
@@ -231,7 +232,7 @@ class Keyed(Group):
             return
         try:
             _at_once(child.start())
-        except StartFailure as failure:
+        except SupervisionError as failure:
             self._turns.add(partial(self._start_failed, child, failure))
         self._look_later()
 
@@ -239,7 +240,7 @@ class Keyed(Group):
         if self._awake.get(child.cell.key) is child and child.wanted and not child.is_running:
             try:
                 await child.start()
-            except StartFailure as failure:
+            except SupervisionError as failure:
                 await self._start_failed(child, failure)
             self._look_later()
 

@@ -17,19 +17,18 @@ from attrs import evolve
 
 from actorkit._runtime.batches import make_cell
 from actorkit._runtime.cell import Cell
-from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, StartFailure, SupervisorChild
+from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, SupervisorChild
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec, check_wires
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.turns import Turns
 from actorkit._runtime.wiring import check_required, connect, disconnect
-from actorkit.errors import SpecError, SpecTypeError, UnknownActor
+from actorkit.errors import SpecError, SpecTypeError, SupervisionError, UnknownActor
 from actorkit.events import ChildExited, ChildQuarantined, SupervisorGaveUp, SupervisorStarted, SupervisorStopped
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.checks import check_seconds, check_significant
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.restart import OnExhausted, Restart, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
-from actorkit.policy.rules import RecoveryAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,7 +83,7 @@ class Supervisor:
     # ------------------------------------------------------------------------------------------------ start and stop
 
     async def start(self) -> None:
-        """Starts all children in order; when one cannot be started, stops those before it and raises `StartFailure`."""
+        """Starts all children in order; when one cannot be started, stops those before it and raises `SupervisionError`."""
         self.number += 1
         self._sources_on = False
         self._window.clear()
@@ -99,7 +98,7 @@ class Supervisor:
         except BaseException as error:
             self._turns.close()
             try:
-                if isinstance(error, StartFailure):
+                if isinstance(error, SupervisionError):
                     await self._stop_children(ExitReason.SHUTDOWN, math.inf)
             finally:
                 with trio.CancelScope(shield=True):
@@ -147,32 +146,35 @@ class Supervisor:
         """A child's life has ended, or has to. Dealt with soon, in order."""
         child = self.children.get(unit.path.rpartition("/")[2])
         if child is not None and child.unit is unit:
+            child.note(exit)
             self._turns.add(partial(self.child_exited, child, exit))
 
     async def child_exited(self, child: Child, exit: Exit) -> None:
         """What to do about one exit: nothing, a restart, or to give up."""
         if not child.is_running or exit.incarnation != child.number:
             return  # of an earlier life
+        if not exit.escalate:
+            reason = await child.stop(exit.reason, math.inf)
+            exit = evolve(child.exit or exit, reason=reason)
         if exit.escalate:
             self._report(child, exit, restarting=False)
             await self._give_up(f"child {child.name!r} escalated a failure", exit.error)
-            return
-        exit = evolve(exit, reason=await child.stop(exit.reason, math.inf))
-        if exit.drained or not wants_restart(child.spec.restart, exit.reason):
+        elif exit.drained or not wants_restart(child.spec.restart, exit.reason):
             await self._ended(child, exit)
         else:
             await self._count_and_restart(child, exit)
 
-    async def _start_failed(self, child: Child, failure: StartFailure) -> None:
+    async def _start_failed(self, child: Child, failure: SupervisionError) -> None:
         """A start during a restart failed: that counts like one more exit."""
         if not child.wanted:  # stopped by hand meanwhile; its bystanders waited with it
             if self.children.get(child.name) is child:
                 await self._restart(child)
             return
-        if failure.action is RecoveryAction.ESCALATE:
-            await self._give_up(f"child {child.name!r} escalated a failure to start", failure.error)
+        exit = failure.exit or Exit(child.number, ExitReason.FAILED)
+        if exit.escalate:
+            await self._give_up(f"child {child.name!r} escalated a failure to start", exit.error)
         else:
-            await self._count_and_restart(child, Exit(child.number, ExitReason.FAILED, failure.error, delay=failure.delay))
+            await self._count_and_restart(child, evolve(exit, incarnation=child.number))
 
     async def _due(self, child: Child) -> None:
         """A child's back-off is over."""
@@ -241,7 +243,7 @@ class Supervisor:
             self._cancel_alarm(each)
             try:
                 await each.start()
-            except StartFailure as failure:
+            except SupervisionError as failure:
                 self._turns.add(partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
                 return
         # Of a group also those that came up in a try before.
@@ -411,13 +413,13 @@ class Supervisor:
 
         await self._turns.ask(release, breakable=True)
 
-    async def _release(self, child: Child) -> StartFailure | None:
+    async def _release(self, child: Child) -> SupervisionError | None:
         child.alarm = None
         if child.quarantined:
             child.begin()
             try:
                 await child.start()
-            except StartFailure as failure:
+            except SupervisionError as failure:
                 self._quarantine(child, Exit(child.number, ExitReason.FAILED, failure.error))
                 return failure
             self._start_new_sources([child])

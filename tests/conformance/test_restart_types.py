@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 
-from actorkit import Actor, ExitReason, OutPort, Restart, child, in_port, open_system, supervisor
+from actorkit import (
+    Actor,
+    ErrorSeverity,
+    ExitReason,
+    OutPort,
+    PermanentError,
+    Restart,
+    ValidationError,
+    child,
+    in_port,
+    open_system,
+    supervisor,
+)
 from actorkit.events import ActorStopped, ChildExited
 from tests.trees import Bug, Fault, Finish, Scene, Worker, crash, finish, ref, running, worker
 
@@ -19,6 +33,22 @@ class Stubborn(Worker):
             self.scene.lines.append("lingered")
             self.stop()
             await trio.sleep_forever()
+
+
+class Hasty(Worker):
+    """Asks to be stopped, and then fails in the same handler, the first time."""
+
+    def __init__(self, scene: Scene, error: Callable[[], Exception]) -> None:
+        super().__init__(scene)
+        self.error = error
+
+    @in_port
+    async def in_leave(self, seconds: float) -> None:
+        if "left" not in self.scene.lines:
+            self.scene.lines.append("left")
+            self.stop()
+            await trio.sleep(seconds)
+            raise self.error()
 
 
 @pytest.mark.parametrize("restart", Restart)
@@ -54,6 +84,42 @@ async def test_a_child_that_had_to_be_killed_is_restarted_unless_it_is_temporary
 
     assert alive == ([] if restart is Restart.TEMPORARY else ["a"])
     assert (stopped[0], exited) == (ExitReason.KILLED, [ExitReason.KILLED])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+@pytest.mark.parametrize("restart", Restart)
+async def test_a_child_that_fails_after_it_has_asked_to_be_stopped_has_failed(restart: Restart, seconds: float) -> None:
+    scene = Scene()
+    spec = child(Hasty, scene, Bug).options(name="a", restart=restart)
+    async with open_system(supervisor(spec, name="top")) as system:
+        await system.ref(Hasty).send(Hasty.in_leave, seconds)
+        await system.wait()
+
+        assert running(system, "top") == ([] if restart is Restart.TEMPORARY else ["a"])
+        assert scene.reasons["a"] is ExitReason.FAILED
+        assert system.ledger().processed == (0 if restart is Restart.TEMPORARY else 1)
+
+
+async def test_a_child_that_has_asked_to_be_stopped_may_still_escalate() -> None:
+    scene = Scene()
+    spec = child(Hasty, scene, lambda: PermanentError("fire", severity=ErrorSeverity.CRITICAL)).options(name="a")
+    async with open_system(supervisor(supervisor(spec, name="inner"), name="top")) as system:
+        await system.ref(Hasty).send(Hasty.in_leave, 0.0)
+        await system.wait()
+
+        assert system.supervisor("root/top").which_children()[0].restarts == 1
+
+
+async def test_a_child_that_ends_itself_ends_normally_though_its_last_message_is_bad() -> None:
+    scene = Scene()
+    spec = child(Hasty, scene, ValidationError).options(name="a")
+    async with open_system(supervisor(spec, name="top")) as system:
+        await system.ref(Hasty).send(Hasty.in_leave, 0.0)
+        await system.wait()
+
+        assert running(system, "top") == []
+        assert scene.reasons["a"] is ExitReason.NORMAL
+        assert system.ledger().dead_lettered_by == {"validation": 1}
 
 
 async def test_a_child_of_a_stopped_supervisor_ends_by_shutdown_which_restarts_nothing() -> None:

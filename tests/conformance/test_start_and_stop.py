@@ -70,8 +70,11 @@ async def test_a_first_start_that_fails_stops_those_before_it_and_nothing_else()
         async with open_system(tree):
             raise AssertionError("the block is not entered")
 
+    assert type(caught.value) is SupervisionError
     assert isinstance(caught.value.__cause__, Bug)
     assert caught.value.__cause__.__traceback__ is not None
+    assert caught.value.error is not None
+    assert caught.value.error.exception is caught.value.__cause__
     assert scene.take() == ["start a", "start b", "fail to start c", "stop b", "stop a"]
 
 
