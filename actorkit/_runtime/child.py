@@ -1,4 +1,4 @@
-"""What a supervisor does with a child: starts it, stops it, lets it go for good. A child is an actor or another supervisor."""
+"""What a supervisor knows of a child, and does with it. A child is an actor (actor_child.py) or another supervisor."""
 
 from __future__ import annotations
 
@@ -10,24 +10,17 @@ from attrs import frozen
 
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.deadlocks import engages
-from actorkit._runtime.holds import release_holds
-from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation
-from actorkit._runtime.waits import Envelope
-from actorkit._runtime.watching import down
-from actorkit.errors import SupervisionError
-from actorkit.events import ActorStarted, ActorStopped, ActorUnresponsive, StartFailed
-from actorkit.messages import Exit, ExitReason
 from actorkit.policy.recovery import DeadLetterReason
-from actorkit.policy.restart import CANARIES, Restart, RestartWindow, grace
-from actorkit.policy.rules import RecoveryAction
+from actorkit.policy.restart import Restart, RestartWindow, grace
 
 if TYPE_CHECKING:
     from random import Random
 
     from actorkit._runtime.ref import ActorRef
-    from actorkit._runtime.specs import ChildSpec, Spec
+    from actorkit._runtime.specs import Spec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.timers import Alarm
+    from actorkit.messages import Exit, ExitReason
     from actorkit.policy.taxonomy import ErrorContext
 
 
@@ -213,154 +206,6 @@ class Child(ABC):
     def seconds(self, deadline: float) -> float:
         """The time that it has to stop, from now."""
         return max(0.0, min(grace(self.spec.shutdown), deadline - trio.current_time()))
-
-
-class ActorChild(Child):
-    """An actor as its supervisor sees it."""
-
-    def __init__(self, cell: Cell, spec: ChildSpec[Any]) -> None:
-        super().__init__(spec, cell)
-        self.cell = cell
-        self._carried: tuple[object, int] | None = None
-        self._trusted_from = 0  # how many messages it has to have handled, since it was released from quarantine
-        if spec.max_restarts is not None and spec.within is not None:
-            self.window = RestartWindow(spec.max_restarts, spec.within)
-
-    @property
-    def is_running(self) -> bool:
-        return self.cell.life is not None
-
-    @property
-    def number(self) -> int:
-        return self.cell.number
-
-    @property
-    def is_drained(self) -> bool:
-        return self.cell.drained
-
-    def cells(self) -> dict[str, Cell]:
-        return {self.path: self.cell}
-
-    @engages
-    async def start(self) -> None:
-        cell = self.cell
-        cell.number += 1
-        cell.status = "starting"
-        if self.completed:  # started by hand: its streams begin anew
-            cell.drained = False
-        life = Incarnation(cell, cell.number)
-        started = False
-        try:
-            cell.make_eager_mailboxes()
-            await life.start(self._carried)
-            started = True
-        except Exception as error:
-            context, action, delay = cell.recovery.start_failed(error)
-            if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
-                cell.kernel.events.publish(StartFailed(cell.path, context))
-                exit = Exit(cell.number, ExitReason.FAILED, context, delay=delay, escalate=action is RecoveryAction.ESCALATE)
-                raise SupervisionError(f"{cell.path} could not be started: {context.summary}", exit) from error
-            started = life.started = True
-        finally:
-            if not started:  # also when the start was cancelled
-                life.cancel_tasks()
-                await life.finish(ExitReason.FAILED, 0)
-                cell.gather()
-                cell.status = "stopped"
-        cell.live(life)
-        cell.accept()
-        cell.status = "running"
-        cell.kernel.events.publish(ActorStarted(cell.path, cell.number))
-        cell.open()
-        cell.go_on()
-        life.watch_silence()
-        life.check_ending()
-
-    def start_sources(self) -> None:
-        if self.cell.life is not None:
-            self.cell.life.start_source()
-
-    @engages
-    async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
-        cell, life = self.cell, self.cell.life
-        if life is None:
-            return reason
-        cell.status = "stopping"
-        deadline = min(deadline, cell.stop_by)
-        until = trio.current_time() + self.seconds(deadline)
-        cell.recovery.cancel_retry()
-        cell.close()
-        release_holds(cell)
-        life.cancel_tasks()
-        if not await cell.wait_at_rest(self.seconds(deadline)):
-            reason = ExitReason.KILLED if reason is not ExitReason.FAILED else reason
-            cell.kill()
-            if not await cell.wait_at_rest(FENCE_AFTER):
-                cell.kernel.events.publish(ActorUnresponsive(cell.path, cell.number, FENCE_AFTER))
-                cell.fence()
-                life.abandon_tasks()
-        if reason is ExitReason.NORMAL and self.has_failed:
-            reason = ExitReason.FAILED  # after it had asked to be stopped, in the same step
-        self._carried = life.carry() or self._carried
-        await life.finish(reason, max(0.0, until - trio.current_time()))
-        cell.gather()
-        cell.stand_still()
-        cell.life, cell.ending, cell.status = None, False, "stopped"
-        cell.kernel.events.publish(ActorStopped(cell.path, cell.number, reason))
-        return reason
-
-    def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        self.cell.refuse()
-        self._fail_requests(error)
-        down(self.cell, reason, error, restarting=False)
-
-    def _fail_requests(self, error: ErrorContext | None) -> None:
-        for mailbox in self.cell.mailboxes.values():
-            for item in mailbox.queue:
-                if type(item) is Envelope:
-                    item.fail(f"{mailbox.path} will not answer: the actor was {self.cell.status}", error)
-                    item.gone = item.is_ask
-
-    @property
-    def is_on_probation(self) -> bool:
-        return self._handled < self._trusted_from
-
-    @property
-    def _handled(self) -> int:
-        return sum(mailbox.processed for mailbox in self.cell.mailboxes.values())
-
-    def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        super().quarantine(reason, error)
-        self.cell.quarantined, self.cell.status = True, "quarantined"
-        self._fail_requests(error)
-        down(self.cell, reason, error, restarting=False)
-
-    def release(self) -> None:
-        super().release()
-        self.cell.quarantined = False
-        self._trusted_from = self._handled + CANARIES
-
-    def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
-        cell = self.cell
-        if cell.gone:
-            return
-        cell.gone = True
-        cell.status = "ended"
-        cell.refuse()
-        cell.gather()
-        cell.arrivals.clear()
-        for mailbox in cell.mailboxes.values():
-            mailbox.dead_letter_all(why)
-        cell.close_wires()
-        down(cell, reason, error, restarting=False)
-
-    def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        self.cell.restarts = self.restarts
-        self.cell.status = "restarting"
-        down(self.cell, reason, error, restarting=True)
-
-    def forget(self) -> None:
-        self.cell.kernel.remove(self.cell)
 
 
 class SupervisorChild(Child):

@@ -18,7 +18,8 @@ from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from actorkit._runtime.child import ActorChild, Child
+from actorkit._runtime.actor_child import ActorChild
+from actorkit._runtime.child import Child
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell

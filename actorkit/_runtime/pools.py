@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from actorkit._runtime.child import ActorChild, Child
+from actorkit._runtime.actor_child import ActorChild
+from actorkit._runtime.child import Child
 from actorkit._runtime.doors import Door
 from actorkit._runtime.group_specs import PoolSpec, limits
 from actorkit._runtime.grouping import Group, GroupChild

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 from attrs import evolve
 
+from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.batches import make_cell
 from actorkit._runtime.cell import Cell
-from actorkit._runtime.child import ActorChild, Child, ChildCounts, ChildInfo, SupervisorChild
+from actorkit._runtime.child import Child, ChildCounts, ChildInfo, SupervisorChild
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec, check_wires
 from actorkit._runtime.timers import Alarm
