@@ -177,6 +177,12 @@ class BatchCell(Cell):
 
     # What a cell is asked
 
+    def step_failed(self, failure: Exception) -> None:
+        if self.port is not None and type(self.message) is Batch and not self.killed:
+            self._split(self.port, self.message.items)
+        else:
+            super().step_failed(failure)
+
     @property
     def has_mail(self) -> bool:
         return self._collected > 0 or super().has_mail

@@ -229,6 +229,10 @@ class Cell:
         if self.gates is not None:
             self.gates.step_done()
 
+    def step_failed(self, failure: Exception) -> None:
+        """The step in hand has ended by a failure that came out of it, past `handle`."""
+        self.recovery.message_failed(failure, self.life)
+
     def in_hand_of(self, port: Mailbox) -> int:
         """How many messages of this port are in hand."""
         return int(self.port is port)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import Abort, checkpoint, checkpoint_if_cancelled, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
+from actorkit._runtime.cancellation import failure_in, split
 from actorkit._runtime.states import IDLE, PARKED, READY, RUNNING, WAITING
 from actorkit._runtime.waits import DIE, PARKED as PARKED_MARK
 from actorkit.events import CleanupFailed
@@ -175,6 +176,10 @@ class Dispatcher:
         """A step has ended by what is no handler's failure. A cancellation goes on its way."""
         cancelled, rest = split(error)
         cell = worker.cell or (self.current if self.holder is worker else None)
+        scopes = [worker.scope] if self.nursery is None else [worker.scope, self.nursery.cancel_scope]
+        if cell is not None and not worker.fenced and (failure := failure_in(error, *scopes)) is not None:
+            cell.step_failed(failure)
+            return
         if rest is not None and cell is not None and worker.scope.cancel_called and isinstance(rest, Exception):
             # What a killed handler's cleanup raised is the dying life's own; it harms nobody else.
             cell.kernel.events.publish(CleanupFailed(cell.path, "a cancelled handler", rest))
@@ -314,13 +319,6 @@ class Dispatcher:
     def _cancelled_asleep(self, _: object) -> Abort:
         self._asleep = None
         return Abort.SUCCEEDED
-
-
-def split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """The part of an error that is a cancellation, and the rest."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)
-    return (error, None) if isinstance(error, trio.Cancelled) else (None, error)
 
 
 @types.coroutine

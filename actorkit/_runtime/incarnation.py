@@ -10,6 +10,7 @@ import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from actorkit._runtime.attentive import AttentiveQueue
+from actorkit._runtime.cancellation import failure_in
 from actorkit._runtime.idle import IdleWatch
 from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
@@ -167,10 +168,11 @@ class Incarnation:
                 result = await _await(work)
                 if not self.ended and not scope.cancel_called:
                     then(result)
-        except trio.Cancelled:
-            raise
-        except BaseException as error:  # kept by whoever ends the system, and raised there
-            if not isinstance(error, Exception):
+        except BaseException as raised:  # kept by whoever ends the system, and raised there
+            error = failure_in(raised, scope, cell.kernel.nursery.cancel_scope) or raised
+            if isinstance(error, trio.Cancelled):
+                raise
+            elif not isinstance(error, Exception):
                 cell.kernel.crash(error)
             elif self.ended or scope.cancel_called:
                 cell.kernel.events.publish(CleanupFailed(cell.path, where, error))
