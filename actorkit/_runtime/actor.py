@@ -169,6 +169,10 @@ class Actor:
         """Delivers one `Down(ref, reason)` to this actor's own `port` when that actor ends for good or is stopped.
 
         If it has ended already, `Down` comes at once. A restart is no `Down`, except with `restarts=True`.
+
+        Raises:
+            MessageTypeError: the port is another actor's, or does not take `Down`.
+            SpecTypeError: `ref` is no address.
         """
         life_of(self, "watch").watch(ref, port, restarts)
 
@@ -199,6 +203,9 @@ class Actor:
 
         The failure is a `DependencyError` of this life; a restart of the other one is none. If it has gone down so already,
         this actor fails at once. It is one-sided, and ends with this life: link again in `on_start`.
+
+        Raises:
+            SpecTypeError: `ref` is no address.
         """
         life_of(self, "link").link(ref)
 

@@ -14,13 +14,16 @@ from actorkit._runtime.cancellation import failure_in
 from actorkit._runtime.idle import IdleWatch
 from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
+from actorkit._runtime.ports import fits
+from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.waits import acting, handling
 from actorkit._runtime.watching import Link, Watcher
-from actorkit.errors import ActorNotRunning
+from actorkit._runtime.wording import type_names
+from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
-from actorkit.policy.checks import check_seconds
+from actorkit.policy.checks import check_seconds, check_type
 from actorkit.policy.restart import Restart
 
 if TYPE_CHECKING:
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.ports import InPort
-    from actorkit._runtime.ref import ActorRef
 
 FENCE_AFTER = 5.0
 """Seconds that what was cancelled may go on cleaning up before it is left behind."""
@@ -220,14 +222,20 @@ class Incarnation:
 
     def watch(self, ref: ActorRef[Any], port: InPort[Any, Any, Any], restarts: bool) -> None:
         """See `Actor.watch`."""
-        self._watch(ref, self.own_mailbox(port), restarts)
+        mailbox = self.own_mailbox(port)
+        if not fits(Down, mailbox.types):
+            raise MessageTypeError(
+                f"{mailbox.path} takes {type_names(mailbox.types)}, not Down: watch with a port whose handler takes Down"
+            )
+        self._watch("watch", ref, mailbox, restarts)
 
     def link(self, ref: ActorRef[Any]) -> None:
         """See `Actor.link`."""
-        self._watch(ref, Link(self), False)
+        self._watch("link", ref, Link(self), False)
 
-    def _watch(self, ref: ActorRef[Any], watcher: Watcher, restarts: bool) -> None:
-        target = ref.cell
+    def _watch(self, used: str, ref: ActorRef[Any], watcher: Watcher, restarts: bool) -> None:
+        owner = f"{self.cell.path}: {used}"
+        target = check_type(owner, "ref", ref, ActorRef, "the address of an actor, such as self.system.ref(Class)").cell
         if target.refuses:
             watcher.admit(target.farewell or Down(ref, ExitReason.SHUTDOWN))
         elif not self.ended:

@@ -26,7 +26,7 @@ from actorkit._runtime.wiring import candidates, check_required, connect
 from actorkit.errors import SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
-from actorkit.policy.checks import check_subclass, complaint
+from actorkit.policy.checks import check_subclass, check_type, complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
 
@@ -80,6 +80,9 @@ class System:
     """A running tree. Made by `open_system`; inside an actor it is `self.system`."""
 
     def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, spill_to: str | Path | None) -> None:
+        check_type("the system", "dead_letters", dead_letters, DeadLetterQueue, "a DeadLetterQueue(…)")
+        if seed is not None:
+            check_type("the system", "seed", seed, int, "a whole number, or None")
         self._given = tree
         if isinstance(tree, ChildSpec):
             tree = supervisor(tree)
@@ -121,8 +124,10 @@ class System:
             cell = self.kernel.find(actor)
             if cell is None:
                 raise UnknownActor(f"there is no actor {actor!r}; {_suggest(actor, cells)}")
-            if actor_class is not None and not issubclass(cell.actor_class, actor_class):
-                raise UnknownActor(f"{actor} is a {cell.actor_class.__qualname__}, not a {actor_class.__qualname__}")
+            if actor_class is not None:
+                check_subclass("system.ref", "actor_class", actor_class, object, "an actor class")
+                if not issubclass(cell.actor_class, actor_class):
+                    raise UnknownActor(f"{actor} is a {cell.actor_class.__qualname__}, not a {actor_class.__qualname__}")
             return cell.ref
         if not isinstance(actor, type):
             raise SpecTypeError(complaint("system.ref", "actor", actor, "an actor class, or a path such as 'root/flights/parser'"))

@@ -226,6 +226,20 @@ def test_a_tree_that_is_none(tree: Any) -> None:
     one_sentence(caught.value, "a tree is made by supervisor(…)")
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"dead_letters": []}, "the system: dead_letters = []: expected a DeadLetterQueue(…)"),
+        ({"seed": "today"}, "the system: seed = 'today': expected a whole number, or None"),
+    ],
+)
+def test_a_bad_option_of_a_system(options: Any, expected: str) -> None:
+    with pytest.raises(SpecTypeError) as caught:
+        run(child(Printer), **options)
+
+    one_sentence(caught.value, expected)
+
+
 async def test_run_inside_a_run() -> None:
     with pytest.raises(ActorkitError) as caught:
         run(supervisor(child(Greeter)))

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 
-from actorkit import Actor, ActorRef, Down, ExitReason, Restart, SupervisorSpec, child, dynamic_supervisor, in_port, open_system, supervisor
+from actorkit import (
+    Actor,
+    ActorRef,
+    Down,
+    ExitReason,
+    MessageTypeError,
+    Restart,
+    SpecTypeError,
+    SupervisorSpec,
+    child,
+    dynamic_supervisor,
+    in_port,
+    open_system,
+    supervisor,
+)
 from tests.trees import Fault, Scene, Worker, crash, finish, ref, worker
 
 
@@ -185,3 +200,32 @@ async def test_down_is_admitted_above_capacity() -> None:
         await system.settle()
 
     assert [each.ref.path for each in notices] == ["root/top/a", "root/top/b"]
+
+
+async def test_a_port_that_does_not_take_notices_cannot_watch_and_only_an_address_can_be_watched() -> None:
+    port: Any = Worker.in_note
+    no_address: Any = "root/top/other"
+    refusals: list[Exception] = []
+
+    class Curious(Worker):
+        async def on_start(self) -> None:
+            with pytest.raises(MessageTypeError) as wrong_port:
+                self.watch(self.ref, port)
+            with pytest.raises(SpecTypeError) as watched:
+                self.watch(no_address, Curious.in_down)
+            with pytest.raises(SpecTypeError) as linked:
+                self.link(no_address)
+            refusals.extend([wrong_port.value, watched.value, linked.value])
+
+        @in_port
+        def in_down(self, down: Down) -> None: ...
+
+    async with open_system(supervisor(child(Curious, Scene()), name="top")):
+        pass
+
+    expected = "ref = 'root/top/other': expected the address of an actor, such as self.system.ref(Class)"
+    assert list(map(str, refusals)) == [
+        "root/top/curious.in_note takes str, not Down: watch with a port whose handler takes Down",
+        f"root/top/curious: watch: {expected}",
+        f"root/top/curious: link: {expected}",
+    ]
