@@ -45,7 +45,6 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
 
 KEEPS_BASE_EXCEPTION: dict[str, str] = {  # hands it to someone else instead of raising it again
     "_runtime/dispatcher.py": "what trio throws is thrown on into the coroutine that waits",
-    "_runtime/incarnation.py": "what ends a background task ends the system, which raises it",
     "_runtime/kernel.py": "what ends a task of the runtime ends the system, which raises it",
     "_runtime/reply_streams.py": "what ends a wait for the reader is thrown on into the generator",
     "_runtime/system.py": "raised again outside of the nursery, so that no group is wrapped around it",
