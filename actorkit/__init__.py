@@ -13,7 +13,7 @@ from actorkit._runtime.actor import Actor
 from actorkit._runtime.ports import InPort, OutEnd, OutPort, Wire, in_batch, in_port, wire
 from actorkit._runtime.topics import Topic
 from actorkit._runtime.outlets import Sender
-from actorkit._runtime.incarnation import Timer
+from actorkit._runtime.timers import Timer
 from actorkit._runtime.log import ActorLog
 from actorkit.messages import Down, ExitReason
 

@@ -13,11 +13,12 @@ from actorkit.errors import ActorNotRunning, PortDefinitionError
 from actorkit.policy.taxonomy import ErrorContext
 
 if TYPE_CHECKING:
-    from actorkit._runtime.incarnation import Incarnation, Timer
+    from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.log import ActorLog
     from actorkit._runtime.ref import ActorRef
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
+    from actorkit._runtime.timers import Timer
     from actorkit._runtime.topics import Topic
     from actorkit.messages import Down, ExitReason
 

@@ -17,6 +17,7 @@ from actorkit._runtime.outlets import Sender
 from actorkit._runtime.ports import fits
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.states import CLOSED, IDLE
+from actorkit._runtime.timers import Timer
 from actorkit._runtime.waits import acting, handling
 from actorkit._runtime.watching import Link, Watcher
 from actorkit._runtime.wording import type_names
@@ -380,42 +381,3 @@ class Incarnation:
             self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
         finally:
             self._last_words_said.set()
-
-
-class Timer:
-    """A message that is to come, made by `after` or `every`; `cancel()` takes it back."""
-
-    __slots__ = ("_life", "_mailbox", "_message", "deadline", "period")
-
-    def __init__(self, life: Incarnation, deadline: float, period: float | None, mailbox: Mailbox, message: Any) -> None:
-        self._life = life
-        self._mailbox = mailbox
-        self._message = message
-        self.deadline = deadline
-        self.period = period
-
-    def arm(self) -> None:
-        """Starts it."""
-        kernel = self._life.cell.kernel
-        kernel.timers.add(self)
-        kernel.repeating += self.period is not None
-
-    def fire(self) -> None:
-        """Delivers the message."""
-        if self.period is None:
-            del self._life.timers[self]
-        else:
-            self._life.cell.kernel.repeating -= 1
-            self.deadline += self.period
-            self.arm()
-        self._mailbox.admit(self._message)
-
-    def cancel(self) -> None:
-        """Takes it back; does nothing if it has fired or was cancelled already."""
-        if self in self._life.timers:
-            del self._life.timers[self]
-            kernel = self._life.cell.kernel
-            kernel.timers.remove(self)
-            kernel.repeating -= self.period is not None
-            self._life.check_drained()
-            kernel.look()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
@@ -11,6 +11,8 @@ from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.mailbox import Mailbox
 
 SPENT = 1_000
 """Instants kept, at least, although most of them have nothing left to do."""
@@ -109,3 +111,42 @@ class Timers:
     def _wake_to_cancel(self, _: object) -> Abort:
         self._sleeper = None
         return Abort.SUCCEEDED
+
+
+class Timer:
+    """A message that is to come, made by `after` or `every`; `cancel()` takes it back."""
+
+    __slots__ = ("_life", "_mailbox", "_message", "deadline", "period")
+
+    def __init__(self, life: Incarnation, deadline: float, period: float | None, mailbox: Mailbox, message: Any) -> None:
+        self._life = life
+        self._mailbox = mailbox
+        self._message = message
+        self.deadline = deadline
+        self.period = period
+
+    def arm(self) -> None:
+        """Starts it."""
+        kernel = self._life.cell.kernel
+        kernel.timers.add(self)
+        kernel.repeating += self.period is not None
+
+    def fire(self) -> None:
+        """Delivers the message."""
+        if self.period is None:
+            del self._life.timers[self]
+        else:
+            self._life.cell.kernel.repeating -= 1
+            self.deadline += self.period
+            self.arm()
+        self._mailbox.admit(self._message)
+
+    def cancel(self) -> None:
+        """Takes it back; does nothing if it has fired or was cancelled already."""
+        if self in self._life.timers:
+            del self._life.timers[self]
+            kernel = self._life.cell.kernel
+            kernel.timers.remove(self)
+            kernel.repeating -= self.period is not None
+            self._life.check_drained()
+            kernel.look()
