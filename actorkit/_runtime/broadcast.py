@@ -35,11 +35,6 @@ class Voice:
         self._behind = 0  # messages of which copies were left at doors
         self._later: list[Waiter] = []  # who waits until those are in
 
-    @property
-    def has_left_copies(self) -> bool:
-        """Whether copies of an earlier message still wait at doors, without their sender."""
-        return self._behind > 0
-
     @enable_ki_protection
     def send(self, message: Any, receivers: list[Mailbox]) -> Awaitable[None]:
         """Sends to all of them; await what it returns."""

@@ -1,4 +1,4 @@
-"""One actor in the system: its mailboxes, the message in hand, and what is done when a handler fails.
+"""One actor in the system: its mailboxes, the message in hand, and the state that it is in.
 
 The cell belongs to the child spec: it stays when the actor inside is restarted (incarnation.py). The dispatcher drives
 it, a message at a time; the supervisor closes, restarts and retires it.
@@ -87,7 +87,7 @@ class Cell:
         self.number = 0  # of the present or last incarnation
         self.restarts = 0
         self.stop_by = math.inf  # when its shutdown time ends, if the end of the system found it at work
-        self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, ended
+        self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, quarantined, ended
         self.refuses = self.gone = self.drained = self.wires_closed = False
         self.watchers: dict[Watcher, bool] = {}  # where Down is to go; whether for restarts too
         self.quarantined = False  # set aside until somebody releases it
@@ -181,12 +181,7 @@ class Cell:
                     return
             if self.stop:
                 break
-        if self.port is None:
-            self.message = None
-            if self.aside is not None:
-                self.aside.step_done()
-        if self.gates is not None:
-            self.gates.step_done()
+        self._batch_done()
 
     def handle_plain(self, limit: int) -> None:
         """The same for an actor whose handlers are all plain functions, without a coroutine."""
@@ -222,16 +217,19 @@ class Cell:
                 self.recovery.message_failed(error, life)
             if self.stop:
                 break
+        self._batch_done()
+
+    def step_failed(self, failure: Exception) -> None:
+        """The step in hand has ended by a failure that came out of it, past `handle`."""
+        self.recovery.message_failed(failure, self.life)
+
+    def _batch_done(self) -> None:
         if self.port is None:
             self.message = None
             if self.aside is not None:
                 self.aside.step_done()
         if self.gates is not None:
             self.gates.step_done()
-
-    def step_failed(self, failure: Exception) -> None:
-        """The step in hand has ended by a failure that came out of it, past `handle`."""
-        self.recovery.message_failed(failure, self.life)
 
     def in_hand_of(self, port: Mailbox) -> int:
         """How many messages of this port are in hand."""

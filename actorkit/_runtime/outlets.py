@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-Pick = "Callable[[Any], Mailbox]"
-
 
 class Outlet:
     """One out-port of one actor, across its lives: the mailboxes that its wires lead to.

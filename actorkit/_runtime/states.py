@@ -23,5 +23,3 @@ PARKED: Final = 3
 WAITING: Final = 4
 HELD: Final = 5
 CLOSED: Final = 6
-
-NAMES: Final = ("idle", "ready", "running", "parked", "waiting", "held", "closed")
