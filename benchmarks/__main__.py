@@ -31,6 +31,7 @@ def main() -> None:
     }
     show(one_way.TITLE, one_way.BASE, ways, repeats)
     shares: dict[str, Callable[[], float]] = {f"{percent} %": partial(errors.with_errors, percent, count) for percent in (0, 3, 50)}
+    shares["0 %, 100,000 dead letters"] = partial(errors.with_errors, 0, count, 100_000)
     show(errors.TITLE, errors.BASE, shares, repeats)
 
 
@@ -39,7 +40,7 @@ def show(title: str, base: str, candidates: dict[str, Callable[[], float]], repe
     print(f"\n{title}")
     measured = in_turns(candidates, repeats)
     for name, rates in measured.items():
-        print(f"  {name:24}{summary(rates, measured[base])}")
+        print(f"  {name:26}{summary(rates, measured[base])}")
 
 
 if __name__ == "__main__":

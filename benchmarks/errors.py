@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from actorkit import Actor, OutPort, child, in_port, run, supervisor
+from actorkit import Actor, DeadLetterQueue, DeadLetterReason, OutPort, child, in_port, run, supervisor
 
 TITLE = "Errors: of a hundred messages some are bad, and become dead letters; the ratio is to none"
 BASE = "0 %"
@@ -41,11 +41,14 @@ class Picky(Actor):
             raise ValueError(number)
 
 
-def with_errors(percent: int, count: int) -> float:
-    """Messages a second, `percent` of them bad."""
+def with_errors(percent: int, count: int, letters: int = 0) -> float:
+    """Messages a second, `percent` of them bad, when there are so many dead letters already."""
+    queue = DeadLetterQueue(max_size=max(1, letters + count))
+    for number in range(letters):
+        queue.put(number, "root/supervisor/picky.in_number", DeadLetterReason.VALIDATION)
     tree = supervisor(child(Picky, percent), child(Source, count), wires=[Source.out_number >> Picky.in_number])
     began = time.perf_counter()
-    report = run(tree)
+    report = run(tree, dead_letters=queue)
     took = time.perf_counter() - began
     report.ledger.check()
     if report.ledger.dead_lettered != count * percent // 100:

@@ -139,10 +139,10 @@ class DeadLetterQueue:
         self._look_at_level()
 
     def _look_at_level(self) -> None:
-        level = len(self._letters) / self.max_size
+        count = len(self._letters)
         if self._alerted:
-            self._alerted = level >= RELIEVED
-        elif level >= NEARLY_FULL:
+            self._alerted = count >= RELIEVED * self.max_size
+        elif count >= NEARLY_FULL * self.max_size:
             self._alerted = True
             if self._events is not None:
                 self._events.publish(DeadLettersNearlyFull("dead letters", len(self._letters), self.max_size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import UTC, datetime
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +34,8 @@ POISONS = 1_000
 """How many fingerprints of poison are remembered per actor."""
 RETRIES = (RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK)
 """The same instance tries again: without a throttle or a breaker, the others are nothing but a retry."""
+GIVES_UP = (RecoveryAction.QUARANTINE_MESSAGE, RecoveryAction.LOG_AND_CONTINUE)
+"""The message is not tried again. One that came bare then leaves bare, which spares the making of an envelope."""
 WITHOUT_FAILURE = {
     DeadLetterReason.EXPIRED: "it waited there for longer than the port's deadline",
     DeadLetterReason.OVERFLOW: "the port was full",
@@ -75,7 +76,7 @@ class Recovery:
         self._errors = self._counted = 0
         self._counted_at = 0.0
         self._budget: RetryBudget | None = None
-        self._history: deque[ErrorContext] | None = None
+        self._history: list[ErrorContext] | None = None
         self._occurrences: dict[str, tuple[int, float, datetime]] | None = None  # fingerprint → how often, first when
         self._poisons: dict[str, None] | None = None
 
@@ -89,39 +90,50 @@ class Recovery:
         if cell.killed or cell.life is not life or port is None:
             cell.kernel.events.publish(CleanupFailed(cell.path, "a cancelled handler", error))
             return
-        envelope = self.envelope_in_hand(port)
-        context = self._describe(error, port, envelope)
+        item = cell.message
+        context = self._describe(error, port, item if type(item) is Envelope else None)
         action, history = self._decide(context)
+        if type(item) is Envelope or action not in GIVES_UP:
+            item = self._note(port, context)
+        if cell.gates is not None:
+            cell.gates.heard_failure(context, breaks=action is RecoveryAction.CIRCUIT_BREAK)
+        if action in RETRIES:
+            self._retry(port, item, context, action, history)
+            return
+        self._report(context, action)
+        if action is RecoveryAction.QUARANTINE_MESSAGE:
+            self._quarantine(port, item, context, history)
+        elif action is RecoveryAction.LOG_AND_CONTINUE:
+            self._skip(port, item, context)
+        elif action is RecoveryAction.ESCALATE:
+            cell.exit(ExitReason.FAILED, error=context, escalate=True)
+        else:
+            charged, item.restarted = not item.restarted, True  # restarts while one message is being tried count once
+            cell.exit(ExitReason.FAILED, error=context, charged=charged)
+
+    def _note(self, port: Mailbox, context: ErrorContext) -> Envelope:
+        """The message in hand, which from now on carries what it has been through."""
+        envelope = self.envelope_in_hand(port, context.message_id)
         envelope.attempts += 1
         envelope.failures = (*envelope.failures[-FAILURES_KEPT + 1 :], context)
         if envelope.rows is not None:
             envelope.rows.failed(envelope, context)
-        if cell.gates is not None:
-            cell.gates.heard_failure(context, breaks=action is RecoveryAction.CIRCUIT_BREAK)
-        if action in RETRIES:
-            self._retry(port, envelope, context, action, history)
-            return
-        self._report(context, action)
-        if action is RecoveryAction.QUARANTINE_MESSAGE:
-            self._quarantine(port, envelope, context, history)
-        elif action is RecoveryAction.LOG_AND_CONTINUE:
-            self._skip(port, envelope, context)
-        elif action is RecoveryAction.ESCALATE:
-            cell.exit(ExitReason.FAILED, error=context, escalate=True)
-        else:
-            charged, envelope.restarted = not envelope.restarted, True  # restarts while one message is being tried count once
-            cell.exit(ExitReason.FAILED, error=context, charged=charged)
+        return envelope
 
-    def envelope_in_hand(self, port: Mailbox) -> Envelope:
-        """The message in hand, with its identity: its number at its port, or a later one, where others were put before it meanwhile."""
+    def envelope_in_hand(self, port: Mailbox, name: str | None = None) -> Envelope:
+        """The message in hand, with its identity: `name`, or a new one."""
         cell = self._cell
         envelope = cell.message
         if type(envelope) is not Envelope:
             envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
         if envelope.message_id is None:
-            port.named = max(port.named + 1, port.accepted - port.overflow.spilled - len(port.queue))
-            envelope.message_id = f"{port.path}#{port.named}"
+            envelope.message_id = name or self._new_name(port)
         return envelope
+
+    def _new_name(self, port: Mailbox) -> str:
+        """For the message in hand: its number at its port, or a later one, where others were put before it meanwhile."""
+        port.named = max(port.named + 1, port.accepted - port.overflow.spilled - len(port.queue))
+        return f"{port.path}#{port.named}"
 
     def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
         """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
@@ -189,9 +201,9 @@ class Recovery:
         """How many messages were given to the actor so far, repetitions included."""
         return self._errors + sum(mailbox.processed for mailbox in self._cell.mailboxes.values())
 
-    def _quarantine(self, port: Mailbox, envelope: Envelope, context: ErrorContext, history: list[ErrorContext]) -> None:
+    def _quarantine(self, port: Mailbox, item: Any, context: ErrorContext, history: list[ErrorContext]) -> None:
         reason = self._ask(lambda policy: policy.reason(context, history), DeadLetterReason)
-        self.dead_letter(port, envelope, reason, context)
+        self.dead_letter(port, item, reason, context)
         self._cell.port = None
         if reason is DeadLetterReason.POISON and self._ask(lambda policy: policy.is_poison(context, history), bool):
             if self._poisons is None:
@@ -202,12 +214,13 @@ class Recovery:
             # It crashed its actor: the instance may be half-changed, so it gets a fresh one, at no charge.
             self._cell.exit(ExitReason.FAILED, error=context, charged=False)
 
-    def _skip(self, port: Mailbox, envelope: Envelope, context: ErrorContext) -> None:
+    def _skip(self, port: Mailbox, item: Any, context: ErrorContext) -> None:
         port.skip("log_continue")
         self._cell.port = None
-        envelope.fail(f"{port.path} could not answer, its handler failed: {context.summary}", context)
-        if envelope.letter is not None:
-            self._cell.kernel.dead_letters.resolved(envelope.letter)
+        if type(item) is Envelope:
+            item.fail(f"{port.path} could not answer, its handler failed: {context.summary}", context)
+            if item.letter is not None:
+                self._cell.kernel.dead_letters.resolved(item.letter)
 
     def dead_letter(self, port: Mailbox, item: Any, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Gives a message up: counts it, keeps it as a dead letter, tells its asker. The one way out for a message not handled."""
@@ -215,7 +228,7 @@ class Recovery:
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
         if envelope is None:
-            letters.put(item, port.address, reason)
+            letters.put(item, port.address, reason, () if error is None else (error,), int(error is not None))
         elif envelope.letter is not None:
             letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
         else:
@@ -267,6 +280,9 @@ class Recovery:
         if len(self._occurrences) > HISTORY:
             del self._occurrences[next(iter(self._occurrences))]
         self._errors += 1
+        name = None if envelope is None else envelope.message_id
+        if name is None and port is not None and not where:
+            name = self._new_name(port)
         metadata: dict[str, Any] = {}
         if what.category not in NOT_CURABLE or what.severity is not ErrorSeverity.MEDIUM:
             metadata = {"incarnation": self._cell.number, "delivered": self._delivered()}
@@ -282,7 +298,7 @@ class Recovery:
             category=what.category,
             component_name=self._cell.path,
             port_name=self._port_at_fault(error) if port is None else port.name,
-            message_id=None if envelope is None else envelope.message_id,
+            message_id=name,
             occurrence_count=seen + 1,
             first_occurrence=first,
             last_occurrence=now,
@@ -301,9 +317,11 @@ class Recovery:
 
     def _decide(self, context: ErrorContext) -> tuple[RecoveryAction, list[ErrorContext]]:
         if self._history is None:
-            self._history = deque(maxlen=HISTORY)
-        self._history.append(context)
-        history = list(self._history)
+            self._history = []
+        history = self._history  # itself, since a copy would take as long as the decision
+        history.append(context)
+        if len(history) > HISTORY:
+            del history[0]
         return self._ask(lambda policy: policy.decide(context, history), RecoveryAction), history
 
     def _delay(self, context: ErrorContext, history: list[ErrorContext]) -> float:

@@ -207,7 +207,8 @@ class RecoveryPolicy:
 
         Args:
             error: the failure.
-            history: the failures of the same component so far, oldest first; `error` may be among them.
+            history: the failures of the same component so far, oldest first; `error` may be among them. The runtime goes on
+                writing in it: copy what is to be kept.
         """
         if self._is_bad_data(error):
             return _QUARANTINE

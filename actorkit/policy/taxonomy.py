@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import Attribute, field, frozen
@@ -382,14 +383,18 @@ def fingerprint(exception: BaseException, classifier: Classifier | None = None) 
     """
     if isinstance(exception, (BaseExceptionGroup, RetryExhausted)):
         exception = (classifier or _DEFAULT_CLASSIFIER).worst(exception)
-    of = type(exception)
-    name = of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
-    step = exception.__traceback__
+    of, step = type(exception), exception.__traceback__
     if step is None:
-        return name
+        return _kind(of.__module__, of.__qualname__, "", 0)
     while step.tb_next is not None:
         step = step.tb_next
-    return f"{name} at {step.tb_frame.f_code.co_filename}:{step.tb_lineno}"
+    return _kind(of.__module__, of.__qualname__, step.tb_frame.f_code.co_filename, step.tb_lineno)
+
+
+@lru_cache(_KNOWN_TYPES)  # one text for all failures of a kind, however many are kept
+def _kind(module: str, name: str, file: str, line: int) -> str:
+    of = name if module == "builtins" else f"{module}.{name}"
+    return f"{of} at {file}:{line}" if file else of
 
 
 def retry_after(exception: BaseException) -> float | None:
