@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.system import System
     from actorkit.policy.taxonomy import ErrorContext
 
+UNUSED = PortCounts()
 ERRORS_KEPT = 1_000
 """How many of the last errors a run's report has."""
 
@@ -196,8 +197,13 @@ class Kernel:
         self.system.end_now()
 
     def all_counts(self) -> dict[str, PortCounts]:
-        """The numbers of every port that exists."""
-        return {mailbox.path: mailbox.counts() for cell in self.cells.values() for mailbox in cell.mailboxes.values()}
+        """The numbers of every port, of those too that no message has come to yet."""
+        counts: dict[str, PortCounts] = {}
+        for cell in self.cells.values():
+            for name in cell.in_ports:
+                mailbox = cell.mailboxes.get(name)
+                counts[f"{cell.path}.{name}"] = UNUSED if mailbox is None else mailbox.counts()
+        return counts
 
     def snapshot_of(self, cell: Cell) -> dict[str, Any]:
         """One actor as plain data."""

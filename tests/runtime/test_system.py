@@ -273,3 +273,11 @@ def test_books_that_do_not_balance_or_lack_a_reason_are_refused_with_the_port(co
 
     with pytest.raises(LedgerImbalance, match=r"^root/bar/till\.in_order: "):
         ledger.check()
+
+
+async def test_the_ledger_has_every_port_of_every_actor_from_the_beginning() -> None:
+    async with open_system(supervisor(worker(Scene(), "w"), name="top")) as system:
+        ports = system.ledger().ports
+
+        assert ports.keys() == {f"root/top/w.in_{name}" for name in ("fault", "note", "finish", "sleep")}
+        assert list(ports.values()) == [PortCounts()] * 4
