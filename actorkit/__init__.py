@@ -35,7 +35,8 @@ from actorkit._runtime.event_stream import Subscription
 from actorkit._runtime.ledger import Ledger, PortCounts
 
 # Failure and recovery
-from actorkit.policy.taxonomy import Classification, Classifier, ErrorCategory, ErrorContext, ErrorSeverity
+from actorkit.policy.classifier import Classification, Classifier
+from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.rules import RecoveryAction, Rule
 from actorkit.policy.overflow import OverflowStrategy

@@ -25,7 +25,6 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
     "_runtime/cell.py": (450, "one actor, from mail to rest: what a message meets is read in one sitting"),
     "_runtime/ports.py": (410, "how ports and topics are declared and wired, from the decorator to the wire"),
-    "policy/taxonomy.py": (420, "what is known of a failure: the table of exceptions is most of it"),
     "_runtime/supervisor.py": (490, "exits and administration take turns under one lock: one idea, read together"),
 }
 
@@ -38,6 +37,7 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/incarnation.py": "a hook's failure becomes an ErrorContext, or an event when its actor is ending anyway",
     "_runtime/wording.py": "an error text shows a message whose repr raises",
     "_runtime/recovery.py": "a user's policy that fails is replaced by ours, so that the message keeps its fate",
+    "policy/traces.py": "some exceptions Python itself cannot print",
     "policy/wording.py": "an exception whose own text can't be made is told all the same",
     "storage/codec.py": "what is wrong with a value becomes the text of an EncodingError",
 }

@@ -29,7 +29,7 @@ NEARLY_FULL, RELIEVED = 0.8, 0.7
 """The share of `max_size` at which an alert goes out, and that below which the next one may."""
 
 
-@frozen
+@frozen(weakref_slot=False)
 class DeadLetter:
     """A message that was given up.
 
@@ -41,7 +41,7 @@ class DeadLetter:
         error: the failure behind it, if any.
         attempts: how often its handling failed, over all its reprocessings.
         dead_since: when it was given up first (UTC).
-        failures: its last failures, with their tracebacks, oldest first (10 at most).
+        earlier: its last failures before `error`, oldest first (9 at most).
         reprocessings: how often it was sent again.
     """
 
@@ -52,10 +52,16 @@ class DeadLetter:
     error: ErrorContext | None = None
     attempts: int = 0
     dead_since: datetime = field(factory=lambda: datetime.now(UTC))
-    failures: tuple[ErrorContext, ...] = ()
+    earlier: tuple[ErrorContext, ...] = ()
     reprocessings: int = 0
 
+    @property
+    def failures(self) -> tuple[ErrorContext, ...]:
+        """Its last failures, with their tracebacks, oldest first (10 at most)."""
+        return self.earlier if self.error is None else (*self.earlier, self.error)
 
+
+Record = tuple[int, Any, str, DeadLetterReason, "ErrorContext | None", int, datetime, "tuple[ErrorContext, ...]", int]
 FAILURES_KEPT = 10
 """How many failures of one message its dead letter has."""
 
@@ -77,7 +83,9 @@ class DeadLetterQueue:
         check_count("DeadLetterQueue", "max_size", max_size, 1)
         self.max_size = max_size
         self.evicted = 0
-        self._letters: OrderedDict[int, DeadLetter] = OrderedDict()  # a dict takes long to find its first, when many were before it
+        # By id; what `DeadLetter` is made of, until somebody looks at it: making one takes longer than all else that is done
+        # for it. Ordered, as a dict takes long to find its first when many were before it.
+        self._letters: OrderedDict[int, Record | DeadLetter] = OrderedDict()
         self._claimed: set[int] = set()  # sent again; they stay until their fate is known
         self._last_id = 0
         self._alerted = False
@@ -91,28 +99,35 @@ class DeadLetterQueue:
 
     # ------------------------------------------------------------------------------------------------ in
 
-    def put(self, message: Any, port: str, reason: DeadLetterReason, failures: tuple[ErrorContext, ...] = (), attempts: int = 0) -> None:
-        """Keeps a message, with its failures; never waits, never fails."""
-        self._last_id += 1
-        error = failures[-1] if failures else None
+    def put(
+        self,
+        message: Any,
+        port: str,
+        reason: DeadLetterReason,
+        error: ErrorContext | None = None,
+        attempts: int = 0,
+        earlier: tuple[ErrorContext, ...] = (),
+    ) -> None:
+        """Keeps a message, with its last failure and those before; never waits, never fails."""
+        self._last_id = id = self._last_id + 1
         since = (error.last_seen if error is not None else None) or datetime.now(UTC)
-        self._keep(DeadLetter(self._last_id, message, port, reason, error, attempts, since, failures))
+        self._letters[id] = (id, message, port, reason, error, attempts, since, earlier, 0)
+        self._kept(id, port)
 
     def put_back(self, letter: DeadLetter, reason: DeadLetterReason, failures: tuple[ErrorContext, ...], attempts: int) -> None:
         """A dead letter that was sent again has been given up again."""
         self._claimed.discard(letter.id)
         if letter.id in self._letters:
             all_failures = (*letter.failures, *failures)[-FAILURES_KEPT:]
-            self._keep(
-                evolve(
-                    letter,
-                    reason=reason,
-                    error=failures[-1] if failures else letter.error,
-                    attempts=letter.attempts + attempts,
-                    failures=all_failures,
-                    reprocessings=letter.reprocessings + 1,
-                )
+            self._letters[letter.id] = evolve(
+                letter,
+                reason=reason,
+                error=all_failures[-1] if all_failures else None,
+                attempts=letter.attempts + attempts,
+                earlier=all_failures[:-1],
+                reprocessings=letter.reprocessings + 1,
             )
+            self._kept(letter.id, letter.port)
 
     def keep(self, letter: DeadLetter) -> None:
         """A dead letter that was sent again has not come in, or was dropped on its way: it may be sent another time."""
@@ -124,19 +139,25 @@ class DeadLetterQueue:
         self._letters.pop(letter.id, None)
         self._look_at_level()
 
-    def _keep(self, letter: DeadLetter) -> None:
-        self._letters[letter.id] = letter
-        events = self._events
+    def _kept(self, id: int, port: str) -> None:
+        events, count = self._events, len(self._letters)
         if events is not None and events.hears(MessageDeadLettered.level):
-            events.publish(MessageDeadLettered(letter.port, letter))
-        if len(self._letters) > self.max_size:
+            events.publish(MessageDeadLettered(port, self._letter(id)))
+        if count > self.max_size:
             oldest = next((one for one in self._letters if one not in self._claimed), None)
             if oldest is not None:
                 del self._letters[oldest]
                 self.evicted += 1
                 if events is not None and self.evicted & (self.evicted - 1) == 0:  # the 1st, 2nd, 4th, 8th, … time
-                    events.publish(DeadLettersEvicted(letter.port, self.evicted, self.max_size))
-        self._look_at_level()
+                    events.publish(DeadLettersEvicted(port, self.evicted, self.max_size))
+        if self._alerted or count >= NEARLY_FULL * self.max_size:
+            self._look_at_level()
+
+    def _letter(self, id: int) -> DeadLetter:
+        letter = self._letters[id]
+        if isinstance(letter, tuple):
+            letter = self._letters[id] = DeadLetter(*letter)
+        return letter
 
     def _look_at_level(self) -> None:
         count = len(self._letters)
@@ -151,7 +172,7 @@ class DeadLetterQueue:
 
     async def add(self, message: Any, port: str, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Keeps a message that was given up outside the runtime; it is not in the ledger."""
-        self.put(message, port, DeadLetterReason(reason), () if error is None else (error,))
+        self.put(message, port, DeadLetterReason(reason), error)
 
     async def inspect(self, filter: Filter | None = None, *, offset: int = 0, limit: int | None = None) -> list[DeadLetter]:
         """The dead letters that `filter` picks, all without one; oldest first.
@@ -162,7 +183,7 @@ class DeadLetterQueue:
             limit: how many to return at most; None for all.
         """
         check_count("inspect", "offset", offset)
-        picked = [letter for letter in self._letters.values() if filter is None or filter(letter)]
+        picked = [letter for letter in map(self._letter, self._letters) if filter is None or filter(letter)]
         return picked[offset:] if limit is None else picked[offset : offset + check_count("inspect", "limit", limit)]
 
     async def reprocess(
@@ -221,7 +242,7 @@ class DeadLetterQueue:
 
     async def discard(self, filter: Filter, reason: str) -> int:
         """Removes the dead letters that `filter` picks; says how many. The event of it carries `reason`, for the record."""
-        picked = [letter for letter in self._letters.values() if letter.id not in self._claimed and filter(letter)]
+        picked = [letter for letter in map(self._letter, self._letters) if letter.id not in self._claimed and filter(letter)]
         for letter in picked:
             del self._letters[letter.id]
         if picked and self._events is not None:

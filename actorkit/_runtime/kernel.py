@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import Context, copy_context
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class Kernel:
         self.retries = 0
         self.restarts = 0
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
+        self._moment = (-1.0, datetime.now(UTC))
         self._retired = PortCounts()  # of ports that no longer exist
         self._late = 0  # dead letters to those ports
         self.repeating = 0  # timers of `every`: they keep no run alive
@@ -87,6 +89,13 @@ class Kernel:
     def now(self) -> float:
         """The present time, in seconds."""
         return trio.current_time()
+
+    def moment(self) -> tuple[float, datetime]:
+        """The present time, in seconds and in UTC; read once per slice while actors are at work."""
+        now = self.dispatcher.time()
+        if now != self._moment[0]:
+            self._moment = (now, datetime.now(UTC))
+        return self._moment
 
     def launch(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Runs a task of the runtime's own, as long as the system lasts. What it raises ends the system, and comes out of that."""

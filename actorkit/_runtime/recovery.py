@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from numbers import Real
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
+from attrs import define
 
 from actorkit._runtime.dead_letters import FAILURES_KEPT
+from actorkit._runtime.ledger import EMPTY
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
 from actorkit.errors import PortError
 from actorkit.events import CleanupFailed, HandlerFailed, PolicyFailed
 from actorkit.messages import ExitReason
+from actorkit.policy.classifier import Classification, fingerprint
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.rules import RecoveryAction
-from actorkit.policy.taxonomy import Classification, ErrorCategory, ErrorContext, ErrorSeverity, fingerprint
+from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
+from actorkit.policy.traces import trace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+    from datetime import datetime
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.incarnation import Incarnation
@@ -30,11 +35,17 @@ T = TypeVar("T")
 
 HISTORY = 100
 """How many of a component's last errors a policy sees."""
-POISONS = 1_000
-"""How many fingerprints of poison are remembered per actor."""
-RETRIES = (RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK)
+KINDS = POISONS = 1_000
+"""How many kinds of failures, and how many kinds of poison, are remembered per actor."""
+# Looked up once: reaching an enum's member costs more than most of what is done about a failure.
+RETRY, THROTTLE, BREAK = RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK
+QUARANTINE, SKIP, ESCALATE = RecoveryAction.QUARANTINE_MESSAGE, RecoveryAction.LOG_AND_CONTINUE, RecoveryAction.ESCALATE
+POISON = DeadLetterReason.POISON
+MEDIUM = ErrorSeverity.MEDIUM
+
+RETRIES = (RETRY, THROTTLE, BREAK)
 """The same instance tries again: without a throttle or a breaker, the others are nothing but a retry."""
-GIVES_UP = (RecoveryAction.QUARANTINE_MESSAGE, RecoveryAction.LOG_AND_CONTINUE)
+GIVES_UP = (QUARANTINE, SKIP)
 """The message is not tried again. One that came bare then leaves bare, which spares the making of an envelope."""
 WITHOUT_FAILURE = {
     DeadLetterReason.EXPIRED: "it waited there for longer than the port's deadline",
@@ -44,8 +55,18 @@ WITHOUT_FAILURE = {
 """Why a message was given up that no handler has failed on; for all other reasons, its actor has ended."""
 NOT_CURABLE = (ErrorCategory.VALIDATION, ErrorCategory.POISON_MESSAGE, ErrorCategory.PERMANENT)
 """No restart cures these, so no policy asks how many there were."""
+NUMBER = cast("type[float]", Real)  # where a float is expected, an int will do
 OURS = RecoveryPolicy()
 """Decides instead of a user's policy that raises."""
+
+
+@define
+class Kind:
+    """Failures of one fingerprint: when the first one was seen, and how many there were."""
+
+    first_occurrence: float
+    first_seen: datetime
+    count: int = 0
 
 
 class Recovery:
@@ -63,7 +84,7 @@ class Recovery:
         "_errors",
         "_history",
         "_is_held",
-        "_occurrences",
+        "_seen",
         "_poisons",
         "policy",
     )
@@ -77,7 +98,7 @@ class Recovery:
         self._counted_at = 0.0
         self._budget: RetryBudget | None = None
         self._history: list[ErrorContext] | None = None
-        self._occurrences: dict[str, tuple[int, float, datetime]] | None = None  # fingerprint → how often, first when
+        self._seen: dict[str, Kind] = {}  # by fingerprint
         self._poisons: dict[str, None] | None = None
 
     # The way of a message that failed
@@ -92,20 +113,21 @@ class Recovery:
             return
         item = cell.message
         context = self._describe(error, port, item if type(item) is Envelope else None)
-        action, history = self._decide(context)
+        history = self._remember(context)
+        action = self._ask(RecoveryAction, "decide", context, history)
         if type(item) is Envelope or action not in GIVES_UP:
             item = self._note(port, context)
         if cell.gates is not None:
-            cell.gates.heard_failure(context, breaks=action is RecoveryAction.CIRCUIT_BREAK)
+            cell.gates.heard_failure(context, breaks=action is BREAK)
         if action in RETRIES:
             self._retry(port, item, context, action, history)
             return
         self._report(context, action)
-        if action is RecoveryAction.QUARANTINE_MESSAGE:
+        if action is QUARANTINE:
             self._quarantine(port, item, context, history)
-        elif action is RecoveryAction.LOG_AND_CONTINUE:
+        elif action is SKIP:
             self._skip(port, item, context)
-        elif action is RecoveryAction.ESCALATE:
+        elif action is ESCALATE:
             cell.exit(ExitReason.FAILED, error=context, escalate=True)
         else:
             charged, item.restarted = not item.restarted, True  # restarts while one message is being tried count once
@@ -127,24 +149,26 @@ class Recovery:
         if type(envelope) is not Envelope:
             envelope = cell.message = Envelope(cell.kernel.dispatcher, envelope, is_ask=False)
         if envelope.message_id is None:
-            envelope.message_id = name or self._new_name(port)
+            envelope.message_id = name or f"{port.path}#{self._new_number(port)}"
         return envelope
 
-    def _new_name(self, port: Mailbox) -> str:
-        """For the message in hand: its number at its port, or a later one, where others were put before it meanwhile."""
-        port.named = max(port.named + 1, port.accepted - port.overflow.spilled - len(port.queue))
-        return f"{port.path}#{port.named}"
+    def _new_number(self, port: Mailbox) -> int:
+        """What names the message in hand: its number at its port, or a later one, where others were put before it meanwhile."""
+        number = port.accepted - port.overflow.spilled - len(port.queue)
+        port.named = number = number if number > port.named else port.named + 1
+        return number
 
     def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
         """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
         cell, kernel = self._cell, self._cell.kernel
-        if action is RecoveryAction.THROTTLE:
+        if action is THROTTLE:
             cell.slow_down(self._delivered())
         delay = self._delay(context, history)
-        if action is RecoveryAction.RETRY:  # a throttle and a breaker set a pace of their own
+        if action is RETRY:  # a throttle and a breaker set a pace of their own
             delay = self._put_off(delay)
         kernel.retries += 1
         self._report(context, action, delay)
+        context.let_go()
         if not port.settings.ordered:
             cell.port = None
             port.park(envelope, delay)
@@ -202,10 +226,10 @@ class Recovery:
         return self._errors + sum(mailbox.processed for mailbox in self._cell.mailboxes.values())
 
     def _quarantine(self, port: Mailbox, item: Any, context: ErrorContext, history: list[ErrorContext]) -> None:
-        reason = self._ask(lambda policy: policy.reason(context, history), DeadLetterReason)
+        reason = self._ask(DeadLetterReason, "reason", context, history)
         self.dead_letter(port, item, reason, context)
         self._cell.port = None
-        if reason is DeadLetterReason.POISON and self._ask(lambda policy: policy.is_poison(context, history), bool):
+        if reason is POISON and self._ask(bool, "is_poison", context, history):
             if self._poisons is None:
                 self._poisons = {}
             self._poisons[context.fingerprint] = None
@@ -213,10 +237,13 @@ class Recovery:
                 del self._poisons[next(iter(self._poisons))]
             # It crashed its actor: the instance may be half-changed, so it gets a fresh one, at no charge.
             self._cell.exit(ExitReason.FAILED, error=context, charged=False)
+        else:
+            context.let_go()
 
     def _skip(self, port: Mailbox, item: Any, context: ErrorContext) -> None:
         port.skip("log_continue")
         self._cell.port = None
+        context.let_go()
         if type(item) is Envelope:
             item.fail(f"{port.path} could not answer, its handler failed: {context.summary}", context)
             if item.letter is not None:
@@ -228,11 +255,12 @@ class Recovery:
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
         if envelope is None:
-            letters.put(item, port.address, reason, () if error is None else (error,), int(error is not None))
+            letters.put(item, port.address, reason, error, int(error is not None))
         elif envelope.letter is not None:
             letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
         else:
-            letters.put(envelope.message, port.address, reason, envelope.failures, envelope.attempts)
+            last = envelope.failures[-1] if envelope.failures else None
+            letters.put(envelope.message, port.address, reason, last, envelope.attempts, envelope.failures[:-1])
         if envelope is not None and envelope.is_ask:
             why = WITHOUT_FAILURE.get(reason, "the actor has ended") if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)
@@ -249,11 +277,12 @@ class Recovery:
         return self._life_failed(self._describe(error, None, None, where))
 
     def _life_failed(self, context: ErrorContext) -> bool:
-        action, history = self._decide(context)
+        history = self._remember(context)
+        action = self._ask(RecoveryAction, "decide", context, history)
         self._report(context, action)
-        if action is RecoveryAction.LOG_AND_CONTINUE:
+        if action is SKIP:
             return True
-        if action is RecoveryAction.ESCALATE:
+        if action is ESCALATE:
             self._cell.exit(ExitReason.FAILED, error=context, escalate=True)
         else:
             self._cell.exit(ExitReason.FAILED, error=context, delay=self._delay(context, history))
@@ -262,80 +291,96 @@ class Recovery:
     def start_failed(self, error: Exception) -> tuple[ErrorContext, RecoveryAction, float]:
         """The constructor, `restore` or `on_start` has raised: what happened, what to do, seconds to wait before a new try."""
         context = self._describe(error, None, None, "start")
-        action, history = self._decide(context)
+        history = self._remember(context)
+        action = self._ask(RecoveryAction, "decide", context, history)
         self._report(context, action)
         return context, action, self._delay(context, history)
 
     # What all failures have in common
 
     def _describe(self, error: Exception, port: Mailbox | None, envelope: Envelope | None, where: str = "") -> ErrorContext:
-        now = trio.current_time()
-        what = self._ask(lambda policy: policy.classifier.classify(error), Classification)
-        code = fingerprint(error)
-        if self._occurrences is None:
-            self._occurrences = {}
-        moment = datetime.now(UTC)
-        seen, first, first_seen = self._occurrences.pop(code, (0, now, moment))
-        self._occurrences[code] = (seen + 1, first, first_seen)
-        if len(self._occurrences) > HISTORY:
-            del self._occurrences[next(iter(self._occurrences))]
+        cell = self._cell
+        now, moment = cell.kernel.moment()
+        what = self._ask(Classification, "classify", error)
+        trace = trace_of(error)
+        code = fingerprint(error, trace=trace)
+        seen = self._seen.get(code)
+        if seen is None:
+            seen = self._first_of(code, now, moment)
+        seen.count += 1
         self._errors += 1
-        name = None if envelope is None else envelope.message_id
-        if name is None and port is not None and not where:
-            name = self._new_name(port)
+        message: str | int | None = None if envelope is None else envelope.message_id
+        if message is None and port is not None and not where:
+            message = self._new_number(port)
+        return ErrorContext(
+            error_id=self._errors,
+            severity=what.severity,
+            category=what.category,
+            component_name=cell.path,
+            port_name=self._port_at_fault(error) if port is None else port.name,
+            message_id=message,
+            occurrence_count=seen.count,
+            first_occurrence=seen.first_occurrence,
+            last_occurrence=now,
+            first_seen=seen.first_seen,
+            last_seen=moment,
+            recovery_attempts=0 if envelope is None else envelope.attempts,
+            metadata=self._metadata(what, code, port, where),
+            exception=error,
+            fingerprint=code,
+            trace=trace,
+        )
+
+    def _first_of(self, code: str, now: float, moment: datetime) -> Kind:
+        if len(self._seen) >= KINDS:
+            del self._seen[next(iter(self._seen))]
+        kind = self._seen[code] = Kind(now, moment)
+        return kind
+
+    def _metadata(self, what: Classification, code: str, port: Mailbox | None, where: str) -> Mapping[str, Any]:
+        """What a policy may ask about a failure besides."""
+        cell = self._cell
         metadata: dict[str, Any] = {}
-        if what.category not in NOT_CURABLE or what.severity is not ErrorSeverity.MEDIUM:
-            metadata = {"incarnation": self._cell.number, "delivered": self._delivered()}
+        if what.category not in NOT_CURABLE or what.severity is not MEDIUM:
+            metadata = {"incarnation": cell.number, "delivered": self._delivered()}
         if where:
             metadata["where"] = where
-        if port is not None and self._cell.gates is not None and self._cell.gates.breaker(port.name) is not None:
+        if port is not None and cell.gates is not None and cell.gates.breaker(port.name) is not None:
             metadata["guarded"] = True
         if self._poisons is not None and code in self._poisons:
             metadata["known_poison"] = True
-        return ErrorContext(
-            error_id=f"{self._cell.path}!{self._errors}",
-            severity=what.severity,
-            category=what.category,
-            component_name=self._cell.path,
-            port_name=self._port_at_fault(error) if port is None else port.name,
-            message_id=name,
-            occurrence_count=seen + 1,
-            first_occurrence=first,
-            last_occurrence=now,
-            first_seen=first_seen,
-            last_seen=moment,
-            recovery_attempts=0 if envelope is None else envelope.attempts,
-            metadata=metadata,
-            exception=error,
-            fingerprint=code,
-        )
+        return metadata or EMPTY
 
     def _port_at_fault(self, error: Exception) -> str | None:
         """The port that a send without a message in hand failed at: by its name, if it is this actor's."""
         port = error.port if isinstance(error, PortError) else None
         return None if port is None else port.removeprefix(f"{self._cell.path}.")
 
-    def _decide(self, context: ErrorContext) -> tuple[RecoveryAction, list[ErrorContext]]:
+    def _remember(self, context: ErrorContext) -> list[ErrorContext]:
+        """The last failures, this one included: the list itself, since a copy would take as long as the decision."""
         if self._history is None:
             self._history = []
-        history = self._history  # itself, since a copy would take as long as the decision
+        history = self._history
         history.append(context)
         if len(history) > HISTORY:
             del history[0]
-        return self._ask(lambda policy: policy.decide(context, history), RecoveryAction), history
+        return history
 
     def _delay(self, context: ErrorContext, history: list[ErrorContext]) -> float:
-        return self._ask(lambda policy: float(max(0.0, policy.delay(context, self._cell.kernel.rng, history))), float)
+        return max(0.0, float(self._ask(NUMBER, "delay", context, self._cell.kernel.rng, history)))  # in this order, 0 of NaN as well
 
-    def _ask(self, question: Callable[[RecoveryPolicy], T], answer_type: type[T]) -> T:
-        """The policy's answer. Users write policies: when theirs fails, ours answers, so that no message loses its fate."""
+    def _ask(self, answer_type: type[T], question: str, *about: Any) -> T:
+        """What the policy answers to a question, a method of it.
+
+        Users write policies: when theirs fails, ours answers, so that no message loses its fate.
+        """
         try:
-            answer = question(self.policy)
+            answer = getattr(self.policy, question)(*about)
             if not isinstance(answer, answer_type):
                 raise TypeError(f"{type(self.policy).__name__} answered {answer!r}: expected a {answer_type.__name__}")
         except Exception as error:
             self._cell.kernel.events.publish(PolicyFailed(self._cell.path, error))
-            return question(OURS)
+            return cast("T", getattr(OURS, question)(*about))
         return answer
 
     def _report(self, context: ErrorContext, action: RecoveryAction, delay: float = 0.0) -> None:

@@ -224,6 +224,8 @@ class Supervisor:
         self.kernel.events.publish(
             ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=restarting, delay=delay, error=exit.error)
         )
+        if restarting and exit.error is not None:
+            exit.error.let_go()
 
     async def _stop_bystanders(self, child: Child) -> None:
         for name in plan(self.spec.strategy, list(self.children), child.name).stop:

@@ -10,9 +10,10 @@ from attrs import define, field, frozen, setters
 
 from actorkit.errors import SpecTypeError
 from actorkit.policy.checks import check_count, check_seconds, check_type, complaint
+from actorkit.policy.classifier import Classification, Classifier, retry_after
 from actorkit.policy.retry import DEFAULT_SCHEDULES, ExponentialBackoffRetry, RetryPolicy, Schedule
 from actorkit.policy.rules import MAX_TRIES, RecoveryAction, Rule
-from actorkit.policy.taxonomy import Classifier, ErrorCategory, ErrorContext, ErrorSeverity, retry_after
+from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 
 if TYPE_CHECKING:
     from random import Random
@@ -198,6 +199,10 @@ class RecoveryPolicy:
         check_type("RecoveryPolicy", "retry", self.retry, RetryPolicy, "a RetryPolicy")
         check_type("RecoveryPolicy", "classifier", self.classifier, Classifier, "a Classifier")
 
+    def classify(self, exception: BaseException) -> Classification:
+        """What kind of failure this is, as the classifier says."""
+        return self.classifier.classify(exception)
+
     def decide(self, error: ErrorContext, history: Sequence[ErrorContext]) -> RecoveryAction:
         """What to do about `error`: what the first matching rule or row says, within these limits.
 
@@ -213,7 +218,7 @@ class RecoveryPolicy:
         if self._is_bad_data(error):
             return _QUARANTINE
         action = self._proposed(error, history)
-        if error.message_id is None:
+        if not error.has_message:
             return action if action in _WITHOUT_MESSAGE else _RESTART
         return _QUARANTINE if action in _TRIES_AGAIN and self._is_spent(error, history, action) else action
 
@@ -229,7 +234,7 @@ class RecoveryPolicy:
             rng: drawn from as the schedule does.
             history: as for `decide`.
         """
-        if error.message_id is None:
+        if not error.has_message:
             schedule = self.retry.for_category(error.category)
             retry = max(1, min(_in_a_row(error, history), schedule.max_retries))
         else:
@@ -246,7 +251,7 @@ class RecoveryPolicy:
         That is, the failure is not retried by a schedule, no rule but one that restarts is about it, and the message
         has failed so `poison_after` times with this one, or `metadata` says that the kind is "known_poison".
         """
-        if error.message_id is None or error.severity in (_CRITICAL, _LOW, _INFO) or self.retry.retries(error.category):
+        if not error.has_message or error.severity in (_CRITICAL, _LOW, _INFO) or self.retry.retries(error.category):
             return False
         rule = self._rule_about(error)
         if rule is not None and rule.action is not _RESTART:
@@ -312,7 +317,7 @@ class RecoveryPolicy:
             error.category in _BAD_DATA
             and error.severity is _MEDIUM
             and not (self.rules or error.recovery_attempts or error.metadata.get("known_poison"))
-            and error.message_id is not None
+            and error.has_message
             and self.poison_after > 1
             and not self.retry.retries(error.category)
         )
@@ -364,7 +369,7 @@ def _in_a_row(error: ErrorContext, history: Sequence[ErrorContext]) -> int:
     for one in reversed(history):
         if one.error_id == error.error_id:
             continue
-        if one.message_id is not None or one.category is not error.category:
+        if one.has_message or one.category is not error.category:
             break
         count += 1
     return count

@@ -10,8 +10,9 @@ from attrs import Factory, field, frozen
 
 from actorkit.errors import PermanentError, PoisonMessageError, SpecError, SpecTypeError, ValidationError
 from actorkit.policy.checks import check_choice, check_count, check_exception_type, check_seconds, check_type, complaint
+from actorkit.policy.classifier import retry_after
 from actorkit.policy.retry_budget import RetryBudget
-from actorkit.policy.taxonomy import ErrorCategory, retry_after
+from actorkit.policy.taxonomy import ErrorCategory
 from actorkit.policy.wording import leaves
 
 if TYPE_CHECKING:

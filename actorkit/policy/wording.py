@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from contextlib import suppress
 
 from actorkit.errors import RetryExhausted
 
 LONGEST_MESSAGE = 4_000
 """Characters that are kept of an exception's text."""
-
-LONGEST_TRACE = 16_000
-"""Characters that are kept of a traceback."""
 
 LONGEST_LINE = 300
 """Characters that are kept of what has to fit one line."""
@@ -29,16 +25,8 @@ def text_of(exception: BaseException) -> str:
     name = type(exception).__name__
     # Anything may go wrong in a user's __str__, and the failure has to be told all the same.
     with suppress(Exception):
-        return _cut(str(exception), LONGEST_MESSAGE) or name
+        return cut(str(exception), LONGEST_MESSAGE) or name
     return f"{name} (its text could not be made)"
-
-
-def trace_of(exception: BaseException) -> str:
-    """An exception's traceback with its causes, as Python prints it, at most `LONGEST_TRACE` characters."""
-    # Some exceptions Python itself cannot print, such as a SyntaxError whose text is no string.
-    with suppress(Exception):
-        return _cut("".join(traceback.format_exception(exception)), LONGEST_TRACE)
-    return f"{type(exception).__name__} (its traceback could not be made)"
 
 
 def one_line(text: str) -> str:
@@ -75,8 +63,8 @@ def leaves(exception: BaseException) -> list[BaseException]:
     return found
 
 
-def _cut(text: str, limit: int) -> str:
-    # Both ends say something: a traceback ends with the exception, a message starts with what happened.
+def cut(text: str, limit: int) -> str:
+    """The text, at most so long. Both ends say something: a traceback ends with the exception, a message starts with what happened."""
     if len(text) <= limit:
         return text
     half = (limit - _ROOM_FOR_NOTE) // 2

@@ -16,16 +16,8 @@ from attrs import define, field, validators
 from hypothesis import given, settings, strategies as st
 
 from actorkit import errors
-from actorkit.policy.taxonomy import (
-    LONGEST_RETRY_AFTER,
-    Classification,
-    Classifier,
-    ErrorCategory,
-    ErrorContext,
-    ErrorSeverity,
-    fingerprint,
-    retry_after,
-)
+from actorkit.policy.classifier import LONGEST_RETRY_AFTER, Classification, Classifier, fingerprint, retry_after
+from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 from actorkit.policy.wording import leaves
 
 TRANSIENT, PERMANENT, POISON = ErrorCategory.TRANSIENT, ErrorCategory.PERMANENT, ErrorCategory.POISON_MESSAGE

@@ -11,7 +11,8 @@ from attrs import evolve, exceptions
 from hypothesis import given, settings, strategies as st
 
 from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
-from actorkit.policy.wording import LONGEST_LINE, LONGEST_MESSAGE, LONGEST_TRACE
+from actorkit.policy.traces import LONGEST_TRACE
+from actorkit.policy.wording import LONGEST_LINE, LONGEST_MESSAGE
 
 PERMANENT = ErrorCategory.PERMANENT
 CRITICAL, HIGH, MEDIUM, LOW, INFO = ErrorSeverity

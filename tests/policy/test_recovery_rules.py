@@ -10,10 +10,11 @@ import pytest
 from attrs.exceptions import FrozenAttributeError
 
 from actorkit.errors import SpecError, SpecTypeError
+from actorkit.policy.classifier import Classifier
 from actorkit.policy.recovery import TABLE, DeadLetterReason, RecoveryPolicy
 from actorkit.policy.retry import LinearBackoffRetry, NoRetry, RetryPolicy
 from actorkit.policy.rules import RecoveryAction, Rule
-from actorkit.policy.taxonomy import Classifier, ErrorCategory, ErrorContext, ErrorSeverity
+from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 
 TRANSIENT, PERMANENT, POISON = ErrorCategory.TRANSIENT, ErrorCategory.PERMANENT, ErrorCategory.POISON_MESSAGE
 TIMEOUT, VALIDATION = ErrorCategory.TIMEOUT, ErrorCategory.VALIDATION

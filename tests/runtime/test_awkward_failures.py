@@ -36,7 +36,8 @@ from actorkit import (
     supervisor,
 )
 from actorkit.events import HandlerFailed, PolicyFailed
-from actorkit.policy.wording import LONGEST_MESSAGE, LONGEST_TRACE
+from actorkit.policy.traces import LONGEST_TRACE
+from actorkit.policy.wording import LONGEST_MESSAGE
 
 
 class Unspeakable(ValueError):
