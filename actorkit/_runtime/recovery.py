@@ -132,7 +132,7 @@ class Recovery:
 
     def _new_name(self, port: Mailbox) -> str:
         """For the message in hand: its number at its port, or a later one, where others were put before it meanwhile."""
-        port.named = max(port.named + 1, port.accepted - port.overflow.spilled - len(port.queue))
+        port.named = max(port.named + 1, port.accepted - port.overflow.spilled - len(port.queue) - self._cell.in_hand_of(port) + 1)
         return f"{port.path}#{port.named}"
 
     def _retry(self, port: Mailbox, envelope: Envelope, context: ErrorContext, action: RecoveryAction, history: list[ErrorContext]) -> None:
