@@ -1,6 +1,6 @@
 """Ports that get their messages in batches (`@in_batch`), and the cell of an actor that has one.
 
-Messages of a batch port are collected as their turns come, up to `size`, for up to `wait` seconds since the first.
+Messages of a batch port are collected as their turns come, up to `size`, for up to `wait` seconds since the first came.
 A message at another port of the actor ends the batch, so order holds across its ports, and so does the end of its
 streams. While they are collected they count as queued, in hand as in flight, all of them.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from actorkit._runtime.attentive import AttentiveQueue
 from actorkit._runtime.cell import Cell
 from actorkit._runtime.recovery import check_answer
 from actorkit._runtime.states import IDLE
@@ -181,8 +182,13 @@ class BatchCell(Cell):
 
     def _wait_for_more(self, port: Mailbox) -> None:
         if self._alarm is None:
-            self._alarm = Alarm(self.kernel.now() + batch_settings(port).wait, self.flush)
-            self.kernel.timers.add(self._alarm)
+            # Since the first one came, which may be long ago: the actor was busy, or stood still.
+            since = port.queue.waits_since if isinstance(port.queue, AttentiveQueue) else self.kernel.now()
+            if (until := since + batch_settings(port).wait) < self.kernel.now():
+                self._is_due = self.stop = True
+            else:
+                self._alarm = Alarm(until, self.flush)
+                self.kernel.timers.add(self._alarm)
 
     def flush(self) -> None:
         """What is collected is to be handled now."""

@@ -77,6 +77,33 @@ async def test_a_batch_is_handled_when_it_is_full_or_has_waited() -> None:
         system.ledger().check()
 
 
+async def test_a_batch_waits_from_the_arrival_of_its_first_message() -> None:
+    """Not from when the actor comes to it."""
+    times: list[tuple[float, list[int]]] = []
+
+    class Busy(Actor):
+        @in_batch(size=10, wait=4)
+        def in_row(self, rows: list[int]) -> None:
+            times.append((trio.current_time(), rows))
+
+        @in_port
+        async def in_work(self, seconds: float) -> None:
+            await trio.sleep(seconds)
+
+    async with open_system(child(Busy)) as system:
+        ref = system.ref(Busy)
+        for seconds in (3, 8):  # the first leaves it a second to wait, the second none
+            began = trio.current_time()
+            await ref.send(Busy.in_work, seconds)
+            await ref.send(Busy.in_row, 1)
+            await trio.sleep(2)
+            await ref.send(Busy.in_row, 2)
+            await trio.sleep(8)
+            times[-1] = (times[-1][0] - began, times[-1][1])
+
+    assert times == [(4, [1, 2]), (8, [1, 2])]
+
+
 async def test_a_message_at_another_port_ends_the_batch_so_that_order_holds() -> None:
     batches: list[list[int]] = []
     async with open_system(child(Writer, batches)) as system:
