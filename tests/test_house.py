@@ -24,7 +24,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
     "_runtime/cell.py": (450, "one actor, from mail to rest: what a message meets is read in one sitting"),
-    "_runtime/ports.py": (410, "how ports and topics are declared and wired, from the decorator to the wire"),
+    "_runtime/ports.py": (420, "how ports and topics are declared and wired, from the decorator to the wire"),
     "policy/taxonomy.py": (420, "what is known of a failure: the table of exceptions is most of it"),
     "_runtime/supervisor.py": (490, "exits and administration take turns under one lock: one idea, read together"),
 }

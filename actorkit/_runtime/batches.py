@@ -105,6 +105,8 @@ class BatchCell(Cell):
 
     async def _handle_collected(self, port: Mailbox, life: Incarnation | None) -> None:
         size = min(self._collected, self._size(port))
+        if not (port.is_paused or self._is_admitted(port, size)):
+            return
         if plan := self._plan.get(port):
             plan.popleft()
         items = [port.queue.popleft() for _ in range(size)]
@@ -118,8 +120,12 @@ class BatchCell(Cell):
     async def _handle_part(self, port: Mailbox, life: Incarnation | None) -> None:
         if port.is_paused:
             self._return_parts()
-        else:
+        elif self._is_admitted(port, len(self._parts[0])):
             await self._handle_items(port, self._parts.popleft(), life)
+
+    def _is_admitted(self, port: Mailbox, messages: int) -> bool:
+        """Whether these may be handled now: see `Gates`."""
+        return self.gates is None or self.gates.admit_from(port, messages)
 
     async def _handle_items(self, port: Mailbox, items: list[Any], life: Incarnation | None) -> None:
         wanted: list[Any] = []
@@ -150,7 +156,7 @@ class BatchCell(Cell):
             if len(items) == 1 or self.killed or self.life is not life:
                 self.recovery.message_failed(error, life)
             else:
-                self._split(port, items)
+                self._split(port, items, error)
 
     def _answer(self, port: Mailbox, items: list[Any], answer: Any) -> None:
         answers: list[Any] = [None] * len(items) if answer is None else answer
@@ -162,11 +168,13 @@ class BatchCell(Cell):
                 if item.attempts or item.letter is not None:
                     self.recovery.handled_after_all(item)
 
-    def _split(self, port: Mailbox, items: list[Any]) -> None:
+    def _split(self, port: Mailbox, items: list[Any], error: Exception) -> None:
         """One of these messages makes their batch fail: each half is tried by itself."""
         half = len(items) // 2
         self._divided, self.port = port, None
         self._parts.extendleft((items[half:], items[:half]))
+        if self.gates is not None:
+            self.gates.heard_error(error, self.recovery.category_of(error))
 
     def _return_parts(self) -> None:
         """Batches that are in flight without being in hand go back to the head of their queue."""
@@ -213,7 +221,7 @@ class BatchCell(Cell):
 
     def step_failed(self, failure: Exception) -> None:
         if self.port is not None and type(self.message) is Batch and not self.killed:
-            self._split(self.port, self.message.items)
+            self._split(self.port, self.message.items, failure)
         else:
             super().step_failed(failure)
 

@@ -238,22 +238,26 @@ def in_batch(
     overflow: OverflowStrategy = OverflowStrategy.BLOCK,
     block_timeout: float | None = None,
     timeout: float | None = None,
+    breaker: CircuitBreaker | None = None,
+    throttle: Throttle | None = None,
     thread: bool = False,
 ) -> _BatchDecorator:
     """Makes a method of `list[M]` a port of messages M, which it gets in batches: `@in_batch(size=100, wait=0.1)`.
 
-    It gets up to `size` messages, or fewer `wait` seconds after the first, at the end of the actor's streams, and when a
+    It gets up to `size` messages, or fewer `wait` seconds after the first came, at the end of the actor's streams, and when a
     message at another port of the actor is next. Who asks is answered by its place in the list that the handler
     returns, or with None. A batch that fails is split until the message that fails is alone: only that one is retried,
     quarantined or whatever the policy says, and the others are handled, in order.
 
     Args:
         size: how many messages at most; not more than `capacity`.
-        wait: seconds since the first one.
+        wait: seconds since the first one came.
         capacity: as in `in_port`.
         overflow: as in `in_port`; not DROP_OLDEST.
         block_timeout: as in `in_port`.
         timeout: as in `in_port`, for a batch.
+        breaker: as in `in_port`; it hears of a batch, and of each part of one that is split, as of one message.
+        throttle: as in `in_port`, its pace in messages: after a batch, the next waits for as long as that many take.
         thread: as in `in_port`.
 
     Raises:
@@ -261,7 +265,15 @@ def in_batch(
     """
     return _BatchDecorator(
         BatchSettings(
-            size=size, wait=wait, capacity=capacity, overflow=overflow, block_timeout=block_timeout, timeout=timeout, thread=thread
+            size=size,
+            wait=wait,
+            capacity=capacity,
+            overflow=overflow,
+            block_timeout=block_timeout,
+            timeout=timeout,
+            breaker=breaker,
+            throttle=throttle,
+            thread=thread,
         )
     )
 

@@ -270,7 +270,7 @@ class Recovery:
 
     def _describe(self, error: Exception, port: Mailbox | None, envelope: Envelope | None, where: str = "") -> ErrorContext:
         now = trio.current_time()
-        what = self._ask(lambda policy: policy.classifier.classify(error), Classification)
+        what = self._classify(error)
         code = fingerprint(error)
         if self._occurrences is None:
             self._occurrences = {}
@@ -309,6 +309,13 @@ class Recovery:
             exception=error,
             fingerprint=code,
         )
+
+    def _classify(self, error: Exception) -> Classification:
+        return self._ask(lambda policy: policy.classifier.classify(error), Classification)
+
+    def category_of(self, error: Exception) -> ErrorCategory:
+        """What kind of failure this exception is."""
+        return self._classify(error).category
 
     def _port_at_fault(self, error: Exception) -> str | None:
         """The port that a send without a message in hand failed at: by its name, if it is this actor's."""
