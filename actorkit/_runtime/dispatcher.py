@@ -150,8 +150,12 @@ class Dispatcher:
         try:
             (cell.context or cell.own_context()).run(cell.handle_plain, 1)
         except BaseException as error:  # kept by whoever ends the system, and raised there
-            cell.close()
-            self._crash(error)
+            # No scope is asked whether it was cancelled: a plain handler meets none, so a cancellation it raises was kept.
+            if (failure := failure_in(error)) is not None:
+                cell.step_failed(failure)
+            else:
+                cell.close()
+                self._crash(error)
         finally:
             self.current = None
         cell.settle()
