@@ -16,6 +16,7 @@ from actorkit._runtime.annotations import message_types, runtime_types
 from actorkit._runtime.guards import CircuitBreaker, Throttle
 from actorkit._runtime.port_settings import DEFAULT_CAPACITY, BatchSettings, PortSettings
 from actorkit._runtime.reply_streams import stream_rows
+from actorkit._runtime.threads import run_in_thread
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
 from actorkit.policy.checks import complaint
@@ -108,7 +109,7 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         if self.is_stream:
             handler = partial(stream_rows, handler)
         if self.settings.thread:
-            return partial(_in_thread, handler)
+            return partial(run_in_thread, handler)
         if self.settings.timeout is not None:
             return partial(_within, self.settings.timeout, handler)
         return handler
@@ -409,7 +410,3 @@ async def _within(seconds: float, handler: Callable[[Any], Awaitable[Any]], mess
     with trio.move_on_after(seconds):
         return await handler(message)
     raise trio.TooSlowError(f"handling took longer than {seconds:g} s, the port's timeout")
-
-
-async def _in_thread(handler: Callable[[Any], Any], message: Any) -> Any:
-    return await trio.to_thread.run_sync(handler, message)
