@@ -173,7 +173,7 @@ class Actor:
 
         Raises:
             MessageTypeError: the port is another actor's, or does not take `Down`.
-            SpecTypeError: `ref` is no address.
+            SpecTypeError: `ref` is no address, or `restarts` no bool.
         """
         life_of(self, "watch").watch(ref, port, restarts)
 

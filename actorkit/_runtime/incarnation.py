@@ -24,7 +24,7 @@ from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
-from actorkit.policy.checks import check_seconds, check_type
+from actorkit.policy.checks import check_flag, check_seconds, check_type
 from actorkit.policy.restart import Restart
 
 if TYPE_CHECKING:
@@ -223,6 +223,7 @@ class Incarnation:
 
     def watch(self, ref: ActorRef[Any], port: InPort[Any, Any, Any], restarts: bool) -> None:
         """See `Actor.watch`."""
+        check_flag(f"{self.cell.path}: watch", "restarts", restarts)
         mailbox = self.own_mailbox(port)
         if not fits(Down, mailbox.types):
             raise MessageTypeError(

@@ -19,7 +19,7 @@ from actorkit._runtime.reply_streams import stream_rows
 from actorkit._runtime.threads import run_in_thread
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
-from actorkit.policy.checks import complaint
+from actorkit.policy.checks import check_flag, complaint
 from actorkit.policy.overflow import OverflowStrategy
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class OutPort(Generic[M]):
 
     def __init__(self, message_type: type[M], *, required: bool = False) -> None:
         self.types = runtime_types(message_type, f"OutPort({message_type!r})")
-        self.required = required
+        self.required = check_flag("OutPort", "required", required)
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
