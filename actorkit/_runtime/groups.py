@@ -246,6 +246,10 @@ class GroupLife(Incarnation):
         if not self._group.drained and all(each is not None and self._said.get(each) for each in lives):
             self.end_streams()
 
+    @property
+    def is_winding_up(self) -> bool:
+        return any(life.is_winding_up for life in self._lives())
+
     def tell_drained(self, then: Callable[[Any], None]) -> None:
         for life in self._lives():
             life.tell_drained(lambda _: None)

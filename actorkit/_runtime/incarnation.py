@@ -77,7 +77,7 @@ class Incarnation:
         self.run_is_over = "run" not in self.hooks or cell.drained
         self.run_scope: trio.CancelScope | None = None
         self.constructed = self.started = self.ended = False
-        self.told_drained = False  # on_drained has been called
+        self.told_drained: trio.CancelScope | None = None  # the task of on_drained, once that has been called
         self._last_words: trio.CancelScope | None = None  # on_stop, once it has been called
         self._last_words_said = trio.Event()
         self.actor: Actor
@@ -299,11 +299,15 @@ class Incarnation:
 
     def tell_drained(self, then: Callable[[Any], None]) -> None:
         """Runs `on_drained`, if there is one and it has not been called yet, and goes on with `then`."""
-        if "on_drained" in self.hooks and not self.told_drained:
-            self.told_drained = True
-            self.spawn("on_drained", self._on_drained, (), then, anyway=True)
+        if "on_drained" in self.hooks and self.told_drained is None:
+            self.told_drained = self.spawn("on_drained", self._on_drained, (), then, anyway=True)
         else:
             then(None)
+
+    @property
+    def is_winding_up(self) -> bool:
+        """Whether its `run`, or its `on_drained`, has begun and not ended."""
+        return bool(self.tasks) and (self.run_scope in self.tasks or self.told_drained in self.tasks)
 
     async def _on_drained(self) -> None:
         with self.acting():

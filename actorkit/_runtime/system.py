@@ -20,7 +20,7 @@ from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
 from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
-from actorkit._runtime.streams import finish_streams
+from actorkit._runtime.streams import finish_streams, say_last_words
 from actorkit._runtime.waits import acting
 from actorkit._runtime.wiring import candidates, check_required, connect
 from actorkit.errors import SpecError, SpecTypeError, UnknownActor
@@ -56,8 +56,8 @@ async def open_system(
     """Runs a tree for as long as the block lasts: `async with open_system(tree) as system: …`.
 
     Leaving the block stops the tree in order: sources first, then what is queued is worked off within the shutdown
-    times, then actors stop in reverse order; what is left becomes dead letters. On an exception or a cancel the actors
-    stop at once.
+    times, `on_drained` included, then actors stop in reverse order; what is left becomes dead letters. On an exception or a
+    cancel the actors stop at once.
 
     Args:
         tree: a supervisor (a single child gets one of its own).
@@ -327,17 +327,26 @@ class System:
                 if cell.life is not None:
                     cell.life.stop_source()
                 cell.look_again()  # a batch waits no longer to be filled
-            await self._work_off()
+            began = trio.current_time()
+            await self._work_off(began)
+            await say_last_words(
+                self.kernel,
+                lambda cell: began + grace(cell.spec.shutdown) > trio.current_time(),
+                lambda: self._work_off(began),
+            )
             await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
             self._is_over()
 
-    async def _work_off(self) -> None:
-        """Waits until what is queued is handled, but for no actor longer than its shutdown time. Who then is not done has used it up."""
-        began = trio.current_time()
+    async def _work_off(self, began: float) -> None:
+        """Waits until what is queued is handled, and what sources and `on_drained` still do is done.
+
+        It began to wait for that at `began`, and does for no actor longer than its shutdown time. Who then is not done has used it up.
+        """
         await trio.lowlevel.checkpoint()
         while True:
             now = trio.current_time()
-            busy = [(began + grace(cell.spec.shutdown), cell) for cell in self.kernel.cells.values() if cell.is_busy]
+            at_work = [each for each in self.kernel.cells.values() if each.is_busy or (each.life is not None and each.life.is_winding_up)]
+            busy = [(began + grace(cell.spec.shutdown), cell) for cell in at_work]
             ends = [end for end, _ in busy if end > now]
             if not ends:
                 break
