@@ -169,7 +169,7 @@ def _is_below(task: Task, ancestor: Task) -> bool:
 
 
 def _waits(owner: Any, waiter: Waiter) -> list[Wait[Any]]:
-    return [Wait(owner, (part.awaited,), f"{name_of(owner)} {part.description}", waiter) for part in waiter.parts]
+    return [Wait(owner, part.awaited, f"{name_of(owner)} {part.description}", waiter) for part in waiter.parts]
 
 
 def _holds(cell: Cell) -> list[Wait[Any]]:

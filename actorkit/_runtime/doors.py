@@ -56,7 +56,7 @@ class Keeper(Protocol):
 class Door(Mailbox):
     """One in-port of a group: passes each message on to the mailbox of a member."""
 
-    __slots__ = ("absorbed", "group", "pick")
+    __slots__ = ("absorbed", "group", "line", "pick")
 
     is_door = True
 
@@ -67,6 +67,7 @@ class Door(Mailbox):
         self.group = group
         self.limit = 0
         self.absorbed = PortCounts()  # what members that exist no more have dealt with
+        self.line: dict[Waiter, None] | None = None  # where any member will do: the senders that wait for room, in order
         self.pick: Callable[[Any], Mailbox]  # once it is known where to find this door
 
     def _checked(self, message: Any) -> Mailbox:
@@ -132,13 +133,34 @@ class Door(Mailbox):
         self.overflow.waits_no_more(self, waiter)
         self.group.keeper.pick_anyway(self, payload(waiter.item)).take_over(waiter)
 
+    # Where any member will do, senders wait in one line: whichever member has room first takes the message of the first of
+    # them. Each waits at a mailbox as well, the one that was picked, by whose clock its patience runs. As long as there is a
+    # line, no member takes a message past it: their `limit` is 0.
+
+    def stand_in_line(self, waiter: Waiter) -> None:
+        """A sender begins to wait, or goes on with that at another member: then it keeps its place."""
+        if self.line is not None:
+            self.line.setdefault(waiter)
+            for mailbox in self._mailboxes():
+                mailbox.limit = 0
+
+    def leave_line(self, waiter: Waiter) -> None:
+        """A sender's wait is over, whatever ended it."""
+        if self.line and waiter in self.line:
+            del self.line[waiter]
+            if not self.line:
+                for mailbox in self._mailboxes():
+                    mailbox.make_room()
+
+    def _mailboxes(self) -> list[Mailbox]:
+        return [each.mailboxes[self.name] for each in self.group.keeper.members() if self.name in each.mailboxes]
+
     def absorb(self, counts: PortCounts) -> None:
         """A member is no more: its numbers stay."""
         self.absorbed = total([self.absorbed, counts])
 
     def counts(self) -> PortCounts:
-        of_members = [each.mailboxes[self.name].counts() for each in self.group.keeper.members() if self.name in each.mailboxes]
-        return total([super().counts(), self.absorbed, *of_members])
+        return total([super().counts(), self.absorbed, *(each.counts() for each in self._mailboxes())])
 
 
 class MemberMailbox(Mailbox):
@@ -171,6 +193,40 @@ class MemberMailbox(Mailbox):
             self._awake(waiter.item)._wait_for_room(waiter)
         else:
             super()._wait_for_room(waiter)
+            self.door.stand_in_line(waiter)
+
+    def _admit_waiting(self, waiter: Waiter) -> Any:
+        self.door.leave_line(waiter)
+        return super()._admit_waiting(waiter)
+
+    def leave_room(self, waiter: Waiter) -> None:
+        self.door.leave_line(waiter)
+        super().leave_room(waiter)
+
+    def make_room(self) -> None:
+        line = self.door.line
+        if line:
+            self.overflow.refill(self)
+            while line and self._takes_more:
+                waiter = next(iter(line))
+                at = waiter.mailbox
+                if at is None:
+                    raise AssertionError(f"{self.path}: somebody in line does not wait")
+                at.room.remove(waiter)
+                self.put(at._admit_waiting(waiter))
+        super().make_room()
+        if line:
+            self.limit = 0
+
+    @property
+    def _takes_more(self) -> bool:
+        if len(self.queue) >= self.capacity or self.overflow.spilled or self.cell.refuses:
+            return False
+        return self.cell in self.door.group.keeper.active()
+
+    @property
+    def servers(self) -> tuple[Cell, ...]:
+        return (tuple(self.door.group.keeper.active()) if self.door.line is not None else ()) or (self.cell,)
 
     def _awake(self, item: Any) -> Mailbox:
         return self.door.group.keeper.pick_anyway(self.door, payload(item))

@@ -81,6 +81,11 @@ class Mailbox:
         return self.path
 
     @property
+    def servers(self) -> tuple[Cell, ...]:
+        """Who makes room for those who wait for it here; any of them will do."""
+        return (self.cell,)
+
+    @property
     def load(self) -> int:
         """How much there is to do before a message that came now would be handled."""
         return len(self.queue) + len(self.room) + (self.cell.port is not None)

@@ -120,14 +120,14 @@ class Waiter:
         return (self,)
 
     @property
-    def awaited(self) -> object:
-        """Who has to go on for this wait to end: see deadlocks.py."""
-        return self.port.cell
+    def awaited(self) -> tuple[object, ...]:
+        """Who has to go on for this wait to end; any of them will do: see deadlocks.py."""
+        return (self.port.cell,) if self.mailbox is None else self.mailbox.servers
 
     @property
     def description(self) -> str:
         """The wait for people, after who waits."""
-        return f"waits for room at {self.port.path}"
+        return f"waits for room at {self.port.address}"
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """Ends the wait with a value, or with an error; does nothing if it has ended already."""
