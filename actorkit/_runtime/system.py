@@ -12,6 +12,7 @@ from attrs import evolve
 from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
+from actorkit._runtime.cell import Cell
 from actorkit._runtime.dead_letters import DeadLetterQueue
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
 from actorkit._runtime.groups import GroupCell
@@ -23,7 +24,7 @@ from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
 from actorkit._runtime.streams import finish_streams, say_last_words
 from actorkit._runtime.waits import acting
 from actorkit._runtime.wiring import candidates, check_required, connect
-from actorkit.errors import SpecError, SpecTypeError, UnknownActor
+from actorkit.errors import DeadlockError, SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
 from actorkit.policy.checks import check_subclass, check_type, complaint
@@ -227,11 +228,30 @@ class System:
     # ------------------------------------------------------------------------------------------------ waiting, and the end
 
     async def settle(self) -> None:
-        """Waits until nothing is queued or in flight; messages that are stashed, at paused ports, or at stopped actors, don't count."""
+        """Waits until nothing is queued or in flight; messages that are stashed, at paused ports, or at stopped actors, don't count.
+
+        Raises:
+            DeadlockError: called in a handler, whose own message is in flight as long as that waits.
+        """
+        cell = self.kernel.deadlocks.waiting_one()
+        if isinstance(cell, Cell) and cell.port is not None:
+            raise DeadlockError(
+                f"{cell.path}: system.settle() would wait for ever, as the message in hand is in flight until its handler ends;"
+                " wait in a background task (self.start_soon), or outside of the actors"
+            )
         await self.kernel.wait_settled()
 
     async def wait(self) -> None:
-        """Waits until nothing can happen any more by itself: no source runs, nothing is queued, in flight, or due."""
+        """Waits until nothing can happen any more by itself: no source runs, nothing is queued, in flight, or due.
+
+        Raises:
+            DeadlockError: called in an actor, which as long as it waits is not at its end.
+        """
+        cell = acting.get()
+        if cell is not None:
+            raise DeadlockError(
+                f"{cell.path}: system.wait() would wait for ever, as this actor is at work as long as it waits; wait outside of the actors"
+            )
         await self.kernel.wait_quiet()
 
     async def wait_top_ended(self) -> None:
