@@ -58,7 +58,7 @@ class MemberCell(Cell):
         if outlet is None:
             shared = self.group.outlet(name)
             outlet = super().outlet(name)
-            outlet.lines, outlet.targets = shared.lines, shared.targets
+            outlet.lines, outlet.targets, outlet.channels = shared.lines, shared.targets, shared.channels
         return outlet
 
     def close_wires(self) -> None:
@@ -261,7 +261,7 @@ class GroupLife(Incarnation):
             life.cell.ending, life.cell.drained = False, True
         group.kernel.events.publish(ActorDrained(group.path))
         group.close_wires()
-        if any(name not in group.mailboxes or not group.mailboxes[name].wired for name in group.in_ports):
+        if any(name not in group.mailboxes or not group.mailboxes[name].is_in_stream for name in group.in_ports):
             for life in self._lives():
                 if life.cell.state == CLOSED:
                     life.cell.open()

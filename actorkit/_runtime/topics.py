@@ -160,7 +160,7 @@ class Channel:
                 f"{self.topic} takes {type_names(self.topic.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
                 " publish what the topic was made for"
             )
-        return self.receivers()
+        return [mailbox.receiver(message) for mailbox in self.receivers()]
 
 
 class Topics:
