@@ -189,7 +189,7 @@ class Topics:
     def subscribe(self, life: Incarnation, topic: Topic[Any], port: InPort[Any, Any, Any]) -> None:
         """See `Actor.subscribe`."""
         channel, mailbox = self.channel(topic), life.cell.ref.resolve(port)
-        check_fit(topic, port)
+        check_fit(topic, life.cell.in_ports[port.name])
         if not life.ended:
             channel.subscribe(mailbox)
 

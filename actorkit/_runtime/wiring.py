@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from actorkit._runtime.ports import fits
 from actorkit._runtime.topics import TopicWire
+from actorkit._runtime.wording import type_names
 from actorkit.errors import WiringError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from actorkit._runtime.outlets import Outlet
     from actorkit._runtime.ports import InPort, OutEnd, Wire
     from actorkit._runtime.topics import Channel
+
+    Types = type | tuple[type, ...]
 
 EMPTY: Mapping[str, Cell] = {}
 
@@ -80,7 +84,7 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
         new: those of them that are being added: an end that could be one of these is one of these.
 
     Raises:
-        WiringError: an end is unknown or ambiguous, a wire is there twice; the text names both ends.
+        WiringError: an end is unknown, ambiguous, or of another type, a wire is there twice; the text names both ends.
     """
     found: list[tuple[Outlet, list[Mailbox], Wire]] = []
     pairs: set[tuple[str, str]] = set()
@@ -94,6 +98,7 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
         outlet = _cell(cells, wire.out, wire, new).outlet(wire.out.name)
         mailboxes = [_cell(cells, port, wire, new).mailbox(port.name) for port in wire.to]
         for mailbox in mailboxes:
+            _check_types(wire, outlet.path, outlet.types, mailbox.path, mailbox.types)
             if (outlet.path, mailbox.path) in pairs or mailbox in outlet.targets:
                 raise WiringError(
                     f"{wire}: {outlet.path} and {mailbox.path} are wired twice, so each message would arrive twice; drop one wire"
@@ -114,8 +119,23 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
 
 def _joint(cells: Mapping[str, Cell], wire: TopicWire, new: Mapping[str, Cell]) -> Joint:
     cell = _cell(cells, wire.to[0] if wire.to else wire.out, wire, new)
-    channel = cell.kernel.topics.channel(wire.topic)
-    return Joint(channel, None, cell.mailbox(wire.to[0].name)) if wire.to else Joint(channel, cell.outlet(wire.out.name), None)
+    topic, channel = wire.topic, cell.kernel.topics.channel(wire.topic)
+    if wire.to:
+        mailbox = cell.mailbox(wire.to[0].name)
+        _check_types(wire, str(topic), topic.types, mailbox.path, mailbox.types)
+        return Joint(channel, None, mailbox)
+    outlet = cell.outlet(wire.out.name)
+    _check_types(wire, outlet.path, outlet.types, str(topic), topic.types)
+    return Joint(channel, outlet, None)
+
+
+def _check_types(wire: Wire, sender: str, sent: Types, receiver: str, taken: Types) -> None:
+    """The ends of a wire fit, but the actors that they have turned out to be may be subclasses, with ports of other types."""
+    if not fits(sent, taken):
+        raise WiringError(
+            f"{wire}: {sender} sends {type_names(sent)}, but {receiver} takes {type_names(taken)}, as its class declares that port anew;"
+            " wire ports of one type"
+        )
 
 
 def disconnect(made: Connections) -> None:

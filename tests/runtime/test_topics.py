@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from actorkit import (
     Actor,
     ActorRef,
+    AskFailed,
     MailboxFull,
     MessageTypeError,
     OutPort,
@@ -478,6 +479,59 @@ class Texts(Actor):
         except WiringError as error:
             return str(error)
         return "subscribed"
+
+
+class Broad(Actor):
+    """Takes and sends a union."""
+
+    out_value = OutPort(int)
+
+    @in_port
+    def in_value(self, value: int | str) -> None: ...
+
+    @in_port
+    def in_subscribe(self, _: Topic[str]) -> None:
+        self.subscribe(Topic("texts", str), Broad.in_value)
+
+
+class Narrow(Broad):
+    """Takes and sends less of it, or other things."""
+
+    out_value = OutPort(str)  # type: ignore[assignment]
+
+    @in_port
+    def in_value(self, value: int) -> None: ...  # type: ignore[override]
+
+
+class Talker(Actor):
+    out_text = OutPort(str)
+
+
+TEXTS = Topic("texts", str)
+
+
+@pytest.mark.parametrize(
+    ("wires", "complaint"),
+    [
+        ([Talker.out_text >> Broad.in_value], r"root/top/talker\.out_text sends str, but root/top/narrow\.in_value takes int"),
+        ([TEXTS >> Broad.in_value], r"topic 'texts'\(str\) sends str, but root/top/narrow\.in_value takes int"),
+        ([Broad.out_value >> NEWS], r"root/top/narrow\.out_value sends str, but topic 'news'\(int\) takes int"),
+    ],
+)
+async def test_a_subclass_whose_ports_are_of_other_types_than_the_wire_says_is_refused(wires: list[Any], complaint: str) -> None:
+    narrow: list[Any] = [child(Narrow), pool(Narrow), keyed(Narrow, by=str)]
+    for spec in narrow:
+        with pytest.raises(WiringError, match=complaint):
+            async with open_system(supervisor(child(Talker), spec.options(name="narrow"), wires=wires, name="top")):
+                pass
+    async with open_system(supervisor(child(Talker), child(Broad), wires=wires, name="top")):
+        pass
+
+
+async def test_a_subclass_cannot_subscribe_with_a_port_that_it_has_narrowed() -> None:
+    async with open_system(child(Narrow)) as system:
+        with pytest.raises(AskFailed, match=r"topic 'texts'\(str\) >> Narrow\.in_value\(int\): the topic is of str, but int is taken"):
+            await system.ref(Narrow).ask(Broad.in_subscribe, TEXTS)
 
 
 def test_ends_of_other_types_are_refused_before_anything_starts() -> None:
