@@ -12,6 +12,7 @@ last words of their streams together, when all of them have worked off what came
 from __future__ import annotations
 
 import sys
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -109,16 +110,19 @@ class MemberCell(Cell):
                 mailbox.move_waiting(owner)
 
     def _move_queued(self, owner: Callable[[Mailbox, Any], Mailbox], keep_tried: bool) -> None:
+        plain: type[deque[Any]] = deque  # without a look at what is moved: a pause is this member's own, and what stays has not come anew
+        if self.aside is not None:
+            self.aside.unshelve()
         arrivals = self.arrivals
         for _ in range(len(arrivals)):
             mailbox = arrivals.popleft()
-            item = mailbox.queue.popleft()
+            item = plain.popleft(mailbox.queue)
             stays = keep_tried and type(item) is Envelope and item.attempts
             to = mailbox if stays else owner(mailbox, payload(item))
             if to is not mailbox and isinstance(mailbox, MemberMailbox):
                 mailbox.move(item, to)
             else:
-                mailbox.queue.append(item)
+                plain.append(mailbox.queue, item)
                 arrivals.append(mailbox)
 
 
