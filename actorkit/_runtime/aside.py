@@ -112,7 +112,8 @@ class Aside:
     def resume_all(self) -> None:
         """A life of the actor has ended: with it, its pauses."""
         self.unmark()
-        self._cell.arrivals.extendleft(reversed(self._shelf))
-        self._shelf.clear()
+        if self._shelf:
+            self._cell.arrivals.extendleft(reversed(self._shelf))
+            self._shelf.clear()
         for mailbox in self._cell.mailboxes.values():
             self.resume(mailbox)

@@ -228,5 +228,4 @@ def batch_settings(port: Mailbox) -> BatchSettings:
 
 def make_cell(kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> Cell:
     """The cell of one actor, of the kind that its ports need."""
-    batches = any(port.settings.batch is not None for port in spec.actor.actorkit_blueprint.in_ports.values())
-    return (BatchCell if batches else Cell)(kernel, spec, path, supervisor)
+    return (BatchCell if spec.actor.actorkit_blueprint.has_batches else Cell)(kernel, spec, path, supervisor)

@@ -135,10 +135,10 @@ class Dispatcher:
         await checkpoint()
         self.budget = BUDGET
 
-    async def breathe_now_and_then(self) -> None:
+    async def breathe_now_and_then(self, cost: int = 1) -> None:
         """For a wait that was over before it began: meets a cancel, and gives others their turn every so often."""
         await (self.breathe() if self.budget <= 0 else checkpoint_if_cancelled())
-        self.budget -= 1
+        self.budget -= cost
 
     def run_here(self, cell: Cell) -> None:
         """Handles one message of an idle, plain cell in the task that asks, while the role's holder sleeps.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
 
-from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.ledger import PortCounts, Sums, total
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.port_settings import PortSettings
 from actorkit._runtime.waits import Envelope, handling
@@ -66,7 +66,7 @@ class Door(Mailbox):
         super().__init__(group, plain)
         self.group = group
         self.limit = 0
-        self.absorbed = PortCounts()  # what members that exist no more have dealt with
+        self.absorbed = Sums()  # what members that exist no more have dealt with
         self.pick: Callable[[Any], Mailbox]  # once it is known where to find this door
 
     def _checked(self, message: Any) -> Mailbox:
@@ -134,11 +134,11 @@ class Door(Mailbox):
 
     def absorb(self, counts: PortCounts) -> None:
         """A member is no more: its numbers stay."""
-        self.absorbed = total([self.absorbed, counts])
+        self.absorbed.add(counts)
 
     def counts(self) -> PortCounts:
         of_members = [each.mailboxes[self.name].counts() for each in self.group.keeper.members() if self.name in each.mailboxes]
-        return total([super().counts(), self.absorbed, *of_members])
+        return total([super().counts(), self.absorbed.counts(), *of_members])
 
 
 class MemberMailbox(Mailbox):
@@ -159,7 +159,7 @@ class MemberMailbox(Mailbox):
 
     def counts(self) -> PortCounts:
         counts = super().counts()
-        return evolve(counts, accepted=counts.accepted - self._moved)
+        return evolve(counts, accepted=counts.accepted - self._moved) if self._moved else counts
 
     def _offer(self, item: Any) -> bool:
         if self.cell.passive:  # somebody has kept the address of one that sleeps: it may be awake again, elsewhere

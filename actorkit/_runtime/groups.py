@@ -45,13 +45,7 @@ class MemberCell(Cell):
 
     def mailbox(self, name: str) -> Mailbox:
         door = self.group.door(name)  # a new one asks each member for its mailbox
-        mailbox = self.mailboxes.get(name)
-        if mailbox is None:
-            port = self.in_ports[name]
-            mailbox = self.mailboxes[name] = MemberMailbox(self, port, door)
-            if self.life is not None:
-                mailbox.handler = port.bound_to(self.life.actor)
-        return mailbox
+        return self.mailboxes.get(name) or self.add_mailbox(MemberMailbox(self, self.in_ports[name], door))
 
     def outlet(self, name: str) -> Outlet:
         outlet = self.outlets.get(name)
@@ -135,7 +129,8 @@ class GroupCell(Cell):
         """The door of one of its in-ports, made when first needed."""
         door = self.mailboxes.get(name)
         if not isinstance(door, Door):
-            door = self.mailboxes[name] = Door(self, self.in_ports[name])
+            door = Door(self, self.in_ports[name])
+            self.mailboxes = {**self.mailboxes, name: door}
             door.pick = self.keeper.picker(door)
         return door
 
@@ -143,10 +138,10 @@ class GroupCell(Cell):
         return self.door(name)
 
     def outlet(self, name: str) -> Outlet:
-        outlet = self.outlets.get(name)
-        if outlet is None:
-            outlet = self.outlets[name] = GroupOutlet(self, self.actor_class.actorkit_blueprint.out_ports[name])
-        return outlet
+        return self.outlets.get(name) or self.add_outlet(GroupOutlet(self, self.actor_class.actorkit_blueprint.out_ports[name]))
+
+    def forget(self) -> None:
+        """Its doors stay: they know what becomes of what is still sent here."""
 
     @property
     def has_mail(self) -> bool:
@@ -181,10 +176,9 @@ class GroupOutlet(Outlet):
     cell: GroupCell
 
     def renew(self) -> None:
-        name = self.path.rpartition(".")[2]
         for member in self.cell.keeper.members():
-            if name in member.outlets:
-                member.outlets[name].renew()
+            if self.name in member.outlets:
+                member.outlets[self.name].renew()
 
 
 class GroupLife(Incarnation):

@@ -13,7 +13,7 @@ from trio.lowlevel import enable_ki_protection
 from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
-from actorkit._runtime.ledger import NUMBERS, PortCounts, total
+from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics
@@ -61,7 +61,7 @@ class Kernel:
         self.retries = 0
         self.restarts = 0
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
-        self._retired = PortCounts()  # of ports that no longer exist
+        self._retired = Sums()  # of ports that no longer exist
         self._late = 0  # dead letters to those ports
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
@@ -114,8 +114,10 @@ class Kernel:
 
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""
-        self._retired = total([self._retired, *(mailbox.counts() for mailbox in cell.mailboxes.values())])
+        for mailbox in cell.mailboxes.values():
+            self._retired.add(mailbox.counts())
         self.topics.forget(cell)
+        cell.forget()
         if self.cells.get(cell.path) is cell:
             del self.cells[cell.path]
 
@@ -129,7 +131,7 @@ class Kernel:
         """The numbers of ports that no longer exist, together."""
         late = self._late
         by: dict[str, int] = {DeadLetterReason.RECEIVER_STOPPED: late} if late else {}
-        return total([self._retired, PortCounts(accepted=late, dead_lettered=late, dead_lettered_by=by)])
+        return total([self._retired.counts(), PortCounts(accepted=late, dead_lettered=late, dead_lettered_by=by)])
 
     def find_port(self, path: str) -> Mailbox | None:
         """The mailbox with this path: `"root/flights/parser.in_row"`."""

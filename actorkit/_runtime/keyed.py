@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from actorkit._runtime.actor_child import ActorChild
-from actorkit._runtime.child import Child
+from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell
@@ -30,7 +30,7 @@ from actorkit.events import ActorStopped
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from actorkit._runtime.group_specs import KeyedSpec
     from actorkit._runtime.kernel import Kernel
@@ -92,15 +92,17 @@ class KeyedCell(MemberCell):
 class KeyedChild(ActorChild):
     """One key's actor as its supervisor sees it."""
 
+    __slots__ = ("_keeper",)
+
     cell: KeyedCell
 
     def __init__(self, cell: KeyedCell, spec: ChildSpec[Any], keeper: Keyed) -> None:
         super().__init__(cell, spec)
         self._keeper = keeper
 
-    async def start(self) -> None:
-        self._carried = self.cell.kept
-        await super().start()
+    @property
+    def carried(self) -> tuple[object, int] | None:
+        return self.cell.kept
 
     def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self._keeper.out += not self.quarantined
@@ -115,6 +117,7 @@ class KeyedChild(ActorChild):
         self._keeper.out -= self.quarantined
         for name, mailbox in self.cell.mailboxes.items():
             self._keeper.group.door(name).absorb(mailbox.counts())
+        self.cell.forget()
 
 
 class Keyed(Group):
@@ -128,7 +131,6 @@ class Keyed(Group):
         self._passivate_after = spec.passivate_after
         self._max_active = math.inf if spec.max_active is None else spec.max_active
         hooks = spec.actor.actorkit_blueprint.hooks
-        self._starts_at_once = "on_start" not in hooks
         self._ends_at_once = "on_stop" not in hooks
         self._awake: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # by key; the one used last comes last
         self._asleep: dict[Hashable, tuple[object, int]] = {}  # the state of those who have one
@@ -179,7 +181,9 @@ class Keyed(Group):
 
     def _name(self, key: Hashable) -> str:
         """The name of a key's actor: the key, as far as a name can have it."""
-        name = text = str(key).translate({ord("/"): "_", ord("."): "_"}).strip() or "_"
+        name = text = str(key)
+        if not text.isalnum():
+            name = text = text.translate({ord("/"): "_", ord("."): "_"}).strip() or "_"
         number = 1
         while name in self.children:
             number += 1
@@ -228,11 +232,10 @@ class Keyed(Group):
     # ------------------------------------------------------------------------------------------------ from asleep to awake, and back
 
     def _start(self, child: KeyedChild) -> None:
-        if not self._starts_at_once:
-            self._turns.add(partial(self._start_in_turn, child))
-            return
         try:
-            _at_once(child.start())
+            if not child.start_now():
+                self._turns.add(partial(self._start_in_turn, child))
+                return
         except SupervisionError as failure:
             self._turns.add(partial(self._start_failed, child, failure))
         self._look_later()
@@ -254,9 +257,10 @@ class Keyed(Group):
         cell, life = child.cell, child.cell.life
         if life is not None:
             cell.close()
-            _at_once(life.finish(ExitReason.SHUTDOWN, 0))
+            at_once(life.finish(ExitReason.SHUTDOWN, -math.inf))
             cell.life, cell.status = None, "asleep"
-            self.kernel.events.publish(ActorStopped(cell.path, cell.number, ExitReason.SHUTDOWN))
+            if self.kernel.events.hears(ActorStopped.level):
+                self.kernel.events.publish(ActorStopped(cell.path, cell.number, ExitReason.SHUTDOWN))
         self._sleep(child)
         return True
 
@@ -339,15 +343,6 @@ class Keyed(Group):
 
     def _is_failing(self, out: int) -> bool:
         return out >= FAILING and 2 * out > len(self.children)
-
-
-def _at_once(work: Coroutine[Any, Any, None]) -> None:
-    """Runs what does not wait, without a task."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("a keyed actor without on_start and on_stop waits for nothing when it starts or ends")
 
 
 def make_keyed(kernel: Kernel, spec: KeyedSpec[Any], path: str, parent: Supervisor) -> GroupChild:

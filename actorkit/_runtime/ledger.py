@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import add, attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -84,11 +85,34 @@ NUMBERS = ("accepted", "processed", "skipped", "dead_lettered", "dropped", "spil
 REASONS = ("dropped_by", "skipped_by", "dead_lettered_by")
 
 
-def total(counts: list[PortCounts]) -> PortCounts:
+def total(counts: Iterable[PortCounts]) -> PortCounts:
     """The sum of several ports' numbers."""
-    sums: dict[str, Any] = {name: sum(getattr(each, name) for each in counts) for name in NUMBERS}
-    for name in REASONS:
-        by = sums[name] = Counter[str]()
-        for each in counts:
-            by.update(getattr(each, name))
-    return PortCounts(**sums)
+    sums = Sums()
+    for each in counts:
+        sums.add(each)
+    return sums.counts()
+
+
+class Sums:
+    """The sum of ports' numbers, as it grows: of ports that exist no more, so that each costs little when it goes."""
+
+    __slots__ = ("_by", "_numbers")
+
+    def __init__(self) -> None:
+        self._numbers = [0] * len(NUMBERS)
+        self._by: tuple[Counter[str], ...] = tuple(Counter() for _ in REASONS)
+
+    def add(self, counts: PortCounts) -> None:
+        """Adds one port's."""
+        self._numbers = list(map(add, self._numbers, _numbers_of(counts)))
+        for sums, by in zip(self._by, _reasons_of(counts), strict=True):
+            if by:
+                sums.update(by)
+
+    def counts(self) -> PortCounts:
+        """The sum so far."""
+        sums: dict[str, Any] = dict(zip((*NUMBERS, *REASONS), (*self._numbers, *map(Counter, self._by)), strict=True))
+        return PortCounts(**sums)
+
+
+_numbers_of, _reasons_of = attrgetter(*NUMBERS), attrgetter(*REASONS)

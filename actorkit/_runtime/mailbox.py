@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.arrivals import NO_ARRIVALS, arrivals_of
 from actorkit._runtime.attentive import NOTHING, AttentiveQueue
 from actorkit._runtime.holds import hold, let_go
 from actorkit._runtime.ledger import EMPTY, PortCounts
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
 
+NOBODY: Final[deque[Waiter]] = cast("Any", ())
+"""Who waits for room where nobody does, as nearly always: then none is kept for them."""
+
 
 class Mailbox:
     """The queue of one in-port of one actor.
@@ -36,7 +40,7 @@ class Mailbox:
 
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
-        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings",
+        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "processed", "queue", "room", "settings",
         "skipped", "skipped_by", "streams", "subscriptions", "types", "wired",
     )  # fmt: skip
 
@@ -44,17 +48,18 @@ class Mailbox:
         self.cell = cell
         self.dispatcher = cell.kernel.dispatcher
         self.name = port.name
-        self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.is_async = port.is_async
         self.streams = port.is_stream
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0
+        if cell.arrivals is NO_ARRIVALS:
+            cell.arrivals = arrivals_of(cell.actor_class.actorkit_blueprint.priorities)
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
-        self.room: deque[Waiter] = deque()
+        self.room: deque[Waiter] = NOBODY
         self.named = 0  # the last number by which a message was named: see Recovery
-        self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
+        self.held: list[Cell] | None = None  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
         self.handler: Any = None
         self.wired = False
@@ -74,6 +79,11 @@ class Mailbox:
     def receiver(self, message: Any) -> Mailbox:
         """The mailbox that a message sent here goes into."""
         return self
+
+    @property
+    def path(self) -> str:
+        """`"root/flights/parser.in_row"`."""
+        return f"{self.cell.path}.{self.name}"
 
     @property
     def address(self) -> str:
@@ -129,6 +139,8 @@ class Mailbox:
         """Puts `message` in, above capacity if need be; then `emitter` takes no message until there is room again."""
         if not self._offer(message):
             self.put(message)
+            if self.held is None:
+                self.held = []
             if emitter not in self.held:
                 self.held.append(emitter)
                 self.limit = 0
@@ -142,7 +154,7 @@ class Mailbox:
             raise self.wrong_type(envelope.message)
         if self.cell.quarantined:
             farewell = self.cell.farewell
-            envelope.fail(f"{self.path} does not answer: the actor is quarantined", None if farewell is None else farewell.error)
+            envelope.fail(f"{self.path} does not answer: the actor is quarantined", None if farewell is None else farewell[1])
         elif self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
             self.accepted += 1
             self.queue.append(envelope)
@@ -241,6 +253,8 @@ class Mailbox:
 
     def _wait_for_room(self, waiter: Waiter) -> None:
         waiter.mailbox = self
+        if self.room is NOBODY:
+            self.room = deque()
         self.room.append(waiter)
         self.limit = 0  # newcomers queue behind
         self.overflow.waits(self, waiter)
@@ -274,7 +288,7 @@ class Mailbox:
             waiter = self.room.popleft()
             self.put(self._admit_waiting(waiter))
         if self.held and (len(self.queue) <= self.capacity or self.cell.refuses):
-            held, self.held = self.held, []
+            held, self.held = self.held, None
             for emitter in held:
                 let_go(emitter, self)
         if not (self.room or self.held or self.overflow.spilled or self.cell.refuses):
@@ -345,7 +359,7 @@ class Mailbox:
     def refuse(self) -> None:
         """The actor has been stopped: what arrives from now on, or waits for room, becomes a dead letter."""
         self.limit = 0
-        room, self.room = self.room, deque()
+        room, self.room = self.room, NOBODY
         for waiter in room:
             self.dead_letter_arrival(self._admit_waiting(waiter), DeadLetterReason.RECEIVER_STOPPED)
         self.make_room()

@@ -30,10 +30,11 @@ class Outlet:
     Each entry of `lines` is one wire: it picks the mailbox for a message (a plain wire has one to pick from).
     """
 
-    __slots__ = ("cell", "channels", "discarded", "lines", "path", "targets", "types", "voice")
+    __slots__ = ("cell", "channels", "discarded", "lines", "name", "path", "targets", "types", "voice")
 
     def __init__(self, cell: Cell, port: OutPort[Any]) -> None:
         self.cell = cell
+        self.name = port.name
         self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.lines: list[Callable[[Any], Mailbox]] = []
@@ -71,9 +72,9 @@ class Outlet:
 
     def renew(self) -> None:
         """Wires were added or taken out: the actor's sender is to take the shortest way again."""
-        life, name = self.cell.life, self.path.rpartition(".")[2]
-        if life is not None and name in life.senders:
-            life.senders[name].renew()
+        life = self.cell.life
+        if life is not None and self.name in life.senders:
+            life.senders[self.name].renew()
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""

@@ -128,7 +128,7 @@ class ActorRef(Generic[A_co]):
             raise MessageTypeError(f"{cell.path} is a {actor} and has no port {given}; its in-ports are: {ports}")
         mailbox = cell.mailbox(port.name)
         if port.spec is None:  # spec[Class.in_x] makes a new object each time
-            cell.resolved[port] = mailbox
+            cell.resolved = {**cell.resolved, port: mailbox}
         return mailbox
 
     def __eq__(self, other: object) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 from attrs import evolve
+from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.batches import make_cell
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound="Actor")
 
+START_COST = 8
+"""What starting a child takes from the budget of things in a row that need not wait: a checkpoint every 32 of them."""
+
 
 class Supervisor:
     """A supervisor at work, as `system.supervisor(path)` or `self.supervisor`: administers its children."""
@@ -55,7 +59,7 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.number = 0
         self.is_running = False
-        self.engaged: list[Cell | Supervisor] = []  # the children that it is starting or stopping right now
+        self.engaged: dict[Cell | Supervisor, int] = {}  # the children that it waits for, as they start or stop: how many times
         self._window = RestartWindow(spec.max_restarts or 0, spec.within or 1.0)
         self._turns = Turns(kernel, path)
         self._one_stop = trio.Lock()
@@ -95,7 +99,7 @@ class Supervisor:
             for child in list(self.children.values()):
                 if not child.completed:
                     child.begin()
-                    await child.start()
+                    await self._bring_up(child)
         except BaseException as error:
             self._turns.close()
             try:
@@ -108,6 +112,16 @@ class Supervisor:
         self.is_running = True
         self._turns.serve()
         self.kernel.events.publish(SupervisorStarted(self.path))
+
+    async def _bring_up(self, child: Child) -> None:
+        """Starts one child, or raises `SupervisionError`."""
+        if not child.start_now():
+            await child.start()
+
+    async def _bring_down(self, child: Child, reason: ExitReason, deadline: float = math.inf) -> ExitReason:
+        """Stops one child; says how that ended: `reason`, or KILLED."""
+        ended = child.stop_now(reason)
+        return await child.stop(reason, deadline) if ended is None else ended
 
     def start_sources(self) -> None:
         """Starts `run` of all sources below, and from now on whenever a child has been restarted."""
@@ -134,12 +148,17 @@ class Supervisor:
         for child in children:
             self._cancel_alarm(child)
         if self.spec.dynamic:
-            async with trio.open_nursery() as nursery:
-                for child in children:
-                    nursery.start_soon(child.stop, reason, deadline)
+            await self._stop_together(children, reason, deadline)
         else:
             for child in children:
-                await child.stop(reason, deadline)
+                await self._bring_down(child, reason, deadline)
+
+    async def _stop_together(self, children: Iterable[Child], reason: ExitReason, deadline: float) -> None:
+        """Stops them all at the same time: a task for each that has to be waited for."""
+        async with trio.open_nursery() as nursery:
+            for child in children:
+                if child.stop_now(reason) is None:
+                    nursery.start_soon(child.stop, reason, deadline)
 
     # ------------------------------------------------------------------------------------------------ exits
 
@@ -155,7 +174,7 @@ class Supervisor:
         if not child.is_running or exit.incarnation != child.number:
             return  # of an earlier life
         if not exit.escalate:
-            reason = await child.stop(exit.reason, math.inf)
+            reason = await self._bring_down(child, exit.reason)
             exit = evolve(child.exit or exit, reason=reason)
         if exit.escalate:
             self._report(child, exit, restarting=False)
@@ -198,7 +217,7 @@ class Supervisor:
                 await self._end(ExitReason.SHUTDOWN, None)
 
     async def _count_and_restart(self, child: Child, exit: Exit) -> None:
-        now, budget, delay = trio.current_time(), child.window or self._window, exit.delay
+        now, budget, delay = trio.current_time(), child.budget or self._window, exit.delay
         allowed = not child.is_on_probation and (not exit.charged or budget.allows(now))
         if allowed:
             child.restarts += 1
@@ -229,7 +248,7 @@ class Supervisor:
         for name in plan(self.spec.strategy, list(self.children), child.name).stop:
             other = self.children[name]
             if other.is_running and not other.is_drained:
-                await other.stop(ExitReason.SHUTDOWN, math.inf)
+                await self._bring_down(other, ExitReason.SHUTDOWN)
                 if other.spec.restart is Restart.TEMPORARY:
                     self._remove(other, ExitReason.SHUTDOWN, None)
                 else:
@@ -243,7 +262,7 @@ class Supervisor:
         for each in group:
             self._cancel_alarm(each)
             try:
-                await each.start()
+                await self._bring_up(each)
             except SupervisionError as failure:
                 self._turns.add(partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
                 return
@@ -295,24 +314,29 @@ class Supervisor:
             WiringError: a wire does not fit; nothing was started.
             SupervisionError: it could not be started, and was not added; `__cause__` says why.
         """
-        check_wires(self.path, wires)
+        if wires != ():
+            check_wires(self.path, wires)
+        if isinstance(spec, Spec) and not spec.waits_to_start:
+            await self.kernel.dispatcher.breathe_now_and_then(START_COST)
+            if self._turns.are_free:
+                return await self._start_new(spec, wires)
+        return await self._turns.ask(partial(self._start_new, spec, wires), breakable=True)
 
-        async def start() -> Any:
-            child = self._add_new(spec)
-            made: Connections = []
-            try:
-                new = child.cells()
-                made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
-                check_required(new)
-                await child.start()
-            except BaseException:
-                disconnect(made)
-                self._remove(child, ExitReason.FAILED, None)
-                raise
-            self._start_new_sources([child])
-            return child.ref or child.unit
-
-        return await self._turns.ask(start, breakable=True)
+    @enable_ki_protection
+    async def _start_new(self, spec: Spec, wires: Sequence[Wire]) -> Any:
+        child = self._add_new(spec)
+        made: Connections = []
+        try:
+            new = child.cells()
+            made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
+            check_required(new)
+            await self._bring_up(child)
+        except BaseException:
+            disconnect(made)
+            self._remove(child, ExitReason.FAILED, None)
+            raise
+        self._start_new_sources([child])
+        return child.ref or child.unit
 
     def _add_new(self, spec: Spec) -> Child:
         """Adds a child at run time, or raises because it can't be."""
@@ -355,7 +379,7 @@ class Supervisor:
             was_waiting = child.alarm is not None
             child.wanted = False
             self._cancel_alarm(child)
-            await child.stop(ExitReason.SHUTDOWN, math.inf)
+            await self._bring_down(child, ExitReason.SHUTDOWN)
             if child.quarantined:
                 child.release()  # now it is down since somebody stopped it
             if child.spec.restart is Restart.TEMPORARY or self.spec.dynamic:
@@ -379,7 +403,7 @@ class Supervisor:
         async def restart() -> None:
             child = self._child(name)
             self._check_is_stopped(child)
-            await child.start()
+            await self._bring_up(child)
             child.begin()
             self._start_new_sources([child])
 
@@ -419,7 +443,7 @@ class Supervisor:
         if child.quarantined:
             child.begin()
             try:
-                await child.start()
+                await self._bring_up(child)
             except SupervisionError as failure:
                 self._quarantine(child, Exit(child.number, ExitReason.FAILED, failure.error))
                 return failure

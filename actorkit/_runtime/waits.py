@@ -26,6 +26,8 @@ from actorkit.errors import AskFailed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from contextvars import Token
+    from types import TracebackType
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.dead_letters import DeadLetter
@@ -44,6 +46,24 @@ handling: ContextVar[Cell | None] = ContextVar("actorkit_handling", default=None
 """The cell whose handler this code is part of, nurseries inside the handler included."""
 acting: ContextVar[Cell | None] = ContextVar("actorkit_acting", default=None)
 """The cell that this code acts for: also in its `run`, hooks and background tasks."""
+
+
+class Acting:
+    """The block acts for this actor, and keeps it from handling messages meanwhile: a constructor, or a hook."""
+
+    __slots__ = ("_cell", "_tokens")
+
+    _tokens: tuple[Token[Cell | None], Token[Cell | None]]
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def __enter__(self) -> None:
+        self._tokens = acting.set(self._cell), handling.set(self._cell)
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        acting.reset(self._tokens[0])
+        handling.reset(self._tokens[1])
 
 
 class Done:

@@ -127,8 +127,8 @@ def disconnect(made: Connections) -> None:
 def check_required(cells: Mapping[str, Cell]) -> None:
     """Raises `WiringError` if an out-port that requires a wire has none."""
     for cell in cells.values():
-        for name, port in cell.actor_class.actorkit_blueprint.out_ports.items():
-            if port.required and not (name in cell.outlets and cell.outlets[name].is_wired):
+        for name in cell.actor_class.actorkit_blueprint.required:
+            if not (name in cell.outlets and cell.outlets[name].is_wired):
                 raise WiringError(
                     f"{cell.path}.{name} requires a wire and has none; add {cell.actor_class.__qualname__}.{name} >> … to wires=[…]"
                 )
