@@ -23,7 +23,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 # ---- exceptions: a name, and why. Files are named as under actorkit/, functions as "file.py:Class.method".
 
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
-    "_runtime/cell.py": (480, "one actor, from mail to rest: what a message meets is read in one sitting"),
+    "_runtime/cell.py": (495, "one actor, from mail to rest: what a message meets is read in one sitting"),
     "_runtime/mailbox.py": (415, "all the ways by which a message enters and leaves a port: its books are kept in one place"),
     "_runtime/ports.py": (410, "how ports and topics are declared and wired, from the decorator to the wire"),
     "policy/taxonomy.py": (420, "what is known of a failure: the table of exceptions is most of it"),

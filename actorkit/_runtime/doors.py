@@ -5,16 +5,14 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import evolve
-
-from actorkit._runtime.ledger import PortCounts, Sums, total
+from actorkit._runtime.ledger import Sums
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.port_settings import PortSettings
 from actorkit._runtime.waits import Envelope, handling
 from actorkit.errors import DeadlockError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.groups import GroupCell, MemberCell
@@ -132,13 +130,25 @@ class Door(Mailbox):
         self.overflow.waits_no_more(self, waiter)
         self.group.keeper.pick_anyway(self, payload(waiter.item)).take_over(waiter)
 
-    def absorb(self, counts: PortCounts) -> None:
+    def absorb(self, mailbox: Mailbox) -> None:
         """A member is no more: its numbers stay."""
-        self.absorbed.add(counts)
+        self.absorbed.add(mailbox.numbers(), mailbox.reasons())
 
-    def counts(self) -> PortCounts:
-        of_members = [each.mailboxes[self.name].counts() for each in self.group.keeper.members() if self.name in each.mailboxes]
-        return total([super().counts(), self.absorbed.counts(), *of_members])
+    def _sums(self) -> Sums:
+        sums = Sums()
+        sums.add(super().numbers(), super().reasons())
+        sums.add(self.absorbed.numbers, self.absorbed.reasons)
+        for member in self.group.keeper.members():
+            mailbox = member.mailboxes.get(self.name)
+            if mailbox is not None:
+                sums.add(mailbox.numbers(), mailbox.reasons())
+        return sums
+
+    def numbers(self) -> tuple[int, ...]:
+        return self._sums().numbers
+
+    def reasons(self) -> tuple[Mapping[str, int] | None, ...]:
+        return self._sums().reasons
 
 
 class MemberMailbox(Mailbox):
@@ -157,9 +167,9 @@ class MemberMailbox(Mailbox):
     def address(self) -> str:
         return self.door.path
 
-    def counts(self) -> PortCounts:
-        counts = super().counts()
-        return evolve(counts, accepted=counts.accepted - self._moved) if self._moved else counts
+    def numbers(self) -> tuple[int, ...]:
+        accepted, *others = super().numbers()
+        return accepted - self._moved, *others
 
     def _offer(self, item: Any) -> bool:
         if self.cell.passive:  # somebody has kept the address of one that sleeps: it may be awake again, elsewhere

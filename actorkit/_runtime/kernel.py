@@ -115,7 +115,7 @@ class Kernel:
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""
         for mailbox in cell.mailboxes.values():
-            self._retired.add(mailbox.counts())
+            self._retired.add(mailbox.numbers(), mailbox.reasons())
         self.topics.forget(cell)
         cell.forget()
         if self.cells.get(cell.path) is cell:

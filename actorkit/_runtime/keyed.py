@@ -54,7 +54,7 @@ class KeyedCell(MemberCell):
         self.key = key
         self.kept: tuple[object, int] | None = None  # its state, and the version of that
         self._steps = 1 if "snapshot" in spec.actor.actorkit_blueprint.hooks else sys.maxsize  # messages in a row
-        self.used_at = 0.0
+        self.used_at = self.began
 
     async def handle(self, limit: int) -> None:
         await super().handle(min(limit, self._steps))
@@ -116,7 +116,7 @@ class KeyedChild(ActorChild):
     def forget(self) -> None:
         self._keeper.out -= self.quarantined
         for name, mailbox in self.cell.mailboxes.items():
-            self._keeper.group.door(name).absorb(mailbox.counts())
+            self._keeper.group.door(name).absorb(mailbox)
         self.cell.forget()
 
 
@@ -172,7 +172,6 @@ class Keyed(Group):
         name = self._name(key)
         cell = KeyedCell(self.kernel, self._member, f"{self.path}/{name}", self, key)
         cell.kept = self._asleep.pop(key, None)
-        cell.used_at = self.kernel.dispatcher.time()
         child = self._awake[key] = KeyedChild(cell, self._member, self)
         self.children[name] = child
         if self.is_running:

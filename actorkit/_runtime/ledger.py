@@ -85,34 +85,45 @@ NUMBERS = ("accepted", "processed", "skipped", "dead_lettered", "dropped", "spil
 REASONS = ("dropped_by", "skipped_by", "dead_lettered_by")
 
 
+def counted(numbers: Iterable[int], reasons: Iterable[Mapping[str, int] | None]) -> PortCounts:
+    """Numbers and reasons, in the order of `NUMBERS` and `REASONS`, as a value."""
+    by = [Counter(each) if each else EMPTY for each in reasons]
+    named: dict[str, Any] = dict(zip((*NUMBERS, *REASONS), (*numbers, *by), strict=True))
+    return PortCounts(**named)
+
+
 def total(counts: Iterable[PortCounts]) -> PortCounts:
     """The sum of several ports' numbers."""
     sums = Sums()
     for each in counts:
-        sums.add(each)
+        sums.add(_numbers_of(each), _reasons_of(each))
     return sums.counts()
 
 
-class Sums:
-    """The sum of ports' numbers, as it grows: of ports that exist no more, so that each costs little when it goes."""
+_numbers_of, _reasons_of = attrgetter(*NUMBERS), attrgetter(*REASONS)
 
-    __slots__ = ("_by", "_numbers")
+
+class Sums:
+    """The sum of ports' numbers, as it grows: of ports that exist no more, so that each costs little when it goes.
+
+    Attributes:
+        numbers: the sums of `NUMBERS`.
+        reasons: the sums of `REASONS`.
+    """
+
+    __slots__ = ("numbers", "reasons")
 
     def __init__(self) -> None:
-        self._numbers = [0] * len(NUMBERS)
-        self._by: tuple[Counter[str], ...] = tuple(Counter() for _ in REASONS)
+        self.numbers: tuple[int, ...] = (0,) * len(NUMBERS)
+        self.reasons: tuple[Counter[str], ...] = tuple(Counter() for _ in REASONS)
 
-    def add(self, counts: PortCounts) -> None:
-        """Adds one port's."""
-        self._numbers = list(map(add, self._numbers, _numbers_of(counts)))
-        for sums, by in zip(self._by, _reasons_of(counts), strict=True):
+    def add(self, numbers: Iterable[int], reasons: Iterable[Mapping[str, int] | None]) -> None:
+        """Adds one port's, in the order of `NUMBERS` and `REASONS`."""
+        self.numbers = tuple(map(add, self.numbers, numbers))
+        for sums, by in zip(self.reasons, reasons, strict=True):
             if by:
                 sums.update(by)
 
     def counts(self) -> PortCounts:
         """The sum so far."""
-        sums: dict[str, Any] = dict(zip((*NUMBERS, *REASONS), (*self._numbers, *map(Counter, self._by)), strict=True))
-        return PortCounts(**sums)
-
-
-_numbers_of, _reasons_of = attrgetter(*NUMBERS), attrgetter(*REASONS)
+        return counted(self.numbers, self.reasons)

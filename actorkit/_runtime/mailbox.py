@@ -10,7 +10,7 @@ from trio.lowlevel import enable_ki_protection
 from actorkit._runtime.arrivals import NO_ARRIVALS, arrivals_of
 from actorkit._runtime.attentive import NOTHING, AttentiveQueue
 from actorkit._runtime.holds import hold, let_go
-from actorkit._runtime.ledger import EMPTY, PortCounts
+from actorkit._runtime.ledger import PortCounts, counted
 from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
@@ -21,7 +21,7 @@ from actorkit.events import MessageSkipped
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
@@ -371,7 +371,6 @@ class Mailbox:
         for item in items:
             self.cell.recovery.dead_letter(self, item, reason)
         self.overflow.close(self, reason)
-        self.make_room()
 
     def dead_letter_arrival(self, item: Any, reason: DeadLetterReason) -> None:
         """A message is given up on arrival: it was accepted, and never queued."""
@@ -386,21 +385,19 @@ class Mailbox:
         """Whether messages come to it by wires or topics, and not only by its address."""
         return self.wired or self.subscriptions > 0
 
+    def numbers(self) -> tuple[int, ...]:
+        """Its `NUMBERS`, now. What is queued and in flight is counted afresh, not derived."""
+        queued = len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self))
+        in_flight = self.cell.in_hand_of(self) + len(self.parked)
+        return self.accepted, self.processed, self.skipped, self.dead_lettered, self.dropped, self.overflow.spilled, queued, in_flight
+
+    def reasons(self) -> tuple[Mapping[str, int] | None, ...]:
+        """Its `REASONS`; None: there are none."""
+        return self.dropped_by, self.skipped_by, self.dead_lettered_by
+
     def counts(self) -> PortCounts:
-        """Its numbers, now. What is queued and in flight is counted afresh, not derived."""
-        return PortCounts(
-            accepted=self.accepted,
-            processed=self.processed,
-            skipped=self.skipped,
-            dead_lettered=self.dead_lettered,
-            dropped=self.dropped,
-            spilled=self.overflow.spilled,
-            queued=len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self)),
-            in_flight=self.cell.in_hand_of(self) + len(self.parked),
-            dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
-            skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),
-            dead_lettered_by=EMPTY if self.dead_lettered_by is None else dict(self.dead_lettered_by),
-        )
+        """Its numbers and reasons, now."""
+        return counted(self.numbers(), self.reasons())
 
     def wrong_type(self, message: object) -> MessageTypeError:
         """The error for a message that this port does not take."""
