@@ -13,6 +13,8 @@ from actorkit import Actor, ActorRef, in_port, keyed, open_system
 from benchmarks.resident import resident_bytes
 
 TITLE = "Keyed actors"
+SHORT = 20_000
+"""Keys in the runs that tell what one costs."""
 
 
 @frozen
@@ -113,8 +115,8 @@ def main() -> None:
     print(TITLE)
     for what, measure in (("made", activation), ("one put aside, one made", passivation)):
         for actor in (Counter, Account):
-            print(f"  {what + ', ' + actor.__name__:34}{1e6 * measure(20_000, actor):8.1f} µs a message")
-    print(f"  {'put aside and back, Account':34}{1e6 * return_from_sleep(20_000):8.1f} µs a message")
+            print(f"  {what + ', ' + actor.__name__:34}{1e6 * measure(SHORT, actor):8.1f} µs a message")
+    print(f"  {'put aside and back, Account':34}{1e6 * return_from_sleep(SHORT):8.1f} µs a message")
     for actor in (Counter, Account):
         run = over_keys(options.keys, options.max_active, actor)
         sizes = ", ".join(f"{size / 2**20:.0f}" for size in run.resident)

@@ -43,6 +43,9 @@ FAILING: Final = 3
 """Keys set aside, at least, when the group fails because they are more than half of those awake."""
 
 
+NOTHING_KEPT: Final = object()
+
+
 class KeyedCell(MemberCell):
     """The member of one key."""
 
@@ -133,7 +136,7 @@ class Keyed(Group):
         hooks = spec.actor.actorkit_blueprint.hooks
         self._ends_at_once = "on_stop" not in hooks
         self._awake: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # by key; the one used last comes last
-        self._asleep: dict[Hashable, tuple[object, int]] = {}  # the state of those who have one
+        self._asleep: dict[Hashable, object] = {}  # the bare state of those who have one, as there may be millions
         self._waiting: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # awake, but without a place yet
         self.out = 0  # how many were set aside after failures; they take no place
         self._alarm: Alarm | None = None
@@ -171,7 +174,8 @@ class Keyed(Group):
     def _wake(self, key: Hashable) -> KeyedChild:
         name = self._name(key)
         cell = KeyedCell(self.kernel, self._member, f"{self.path}/{name}", self, key)
-        cell.kept = self._asleep.pop(key, None)
+        state = self._asleep.pop(key, NOTHING_KEPT)
+        cell.kept = None if state is NOTHING_KEPT else (state, self._member.actor.state_version)
         child = self._awake[key] = KeyedChild(cell, self._member, self)
         self.children[name] = child
         if self.is_running:
@@ -274,7 +278,7 @@ class Keyed(Group):
     def _sleep(self, child: KeyedChild) -> None:
         cell = child.cell
         if cell.kept is not None:
-            self._asleep[cell.key] = cell.kept
+            self._asleep[cell.key] = cell.kept[0]
         cell.passive = True
         self._remove(child, ExitReason.SHUTDOWN, None)
         self.fill_places()
