@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import math
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
-from actorkit import Actor, ChildSpec, Supervisor, child, dynamic_supervisor, in_port, open_system, supervisor
+from actorkit import Actor, ChildSpec, OutPort, Supervisor, Wire, child, dynamic_supervisor, in_port, open_system, supervisor
 from benchmarks.resident import resident_bytes
 
 TITLE = "Starting and stopping actors, a second"
@@ -18,8 +19,18 @@ CALLERS = 100
 """Tasks that start children at the same time."""
 
 
+class Log(Actor):
+    """Hears of all sessions."""
+
+    @in_port
+    def in_line(self, line: str) -> None:
+        """Reads it."""
+
+
 class Session(Actor):
-    """An actor as small as they come: one port, one number."""
+    """An actor as small as they come: a port, an out-port, a number."""
+
+    out_line = OutPort(str)
 
     def __init__(self, user: int = 0) -> None:
         self.user = user
@@ -30,19 +41,19 @@ class Session(Actor):
         self.user += number
 
 
-async def _start(sessions: Supervisor, specs: Iterator[ChildSpec[Session]]) -> None:
+async def _start(sessions: Supervisor, specs: Iterator[ChildSpec[Session]], wires: Sequence[Wire] = ()) -> None:
     for spec in specs:
-        await sessions.start_child(spec)
+        await sessions.start_child(spec, wires)
 
 
-def _rate(count: int, specs: Callable[[int], Iterator[ChildSpec[Session]]], callers: int) -> float:
+def _rate(count: int, specs: Callable[[int], Iterator[ChildSpec[Session]]], callers: int, wires: Sequence[Wire] = ()) -> float:
     async def measure() -> float:
-        async with open_system(dynamic_supervisor(name="sessions")) as system:
-            sessions = system.supervisor("root/sessions")
+        async with open_system(supervisor(child(Log), dynamic_supervisor(name="sessions"), name="top")) as system:
+            sessions = system.supervisor("root/top/sessions")
             began = time.perf_counter()
             async with trio.open_nursery() as nursery:
                 for _ in range(callers):
-                    nursery.start_soon(_start, sessions, specs(count // callers))
+                    nursery.start_soon(_start, sessions, specs(count // callers), wires)
             took = time.perf_counter() - began
             if sessions.count_children().active != count:
                 raise AssertionError(f"{sessions.count_children().active} of {count} children are up")
@@ -60,6 +71,12 @@ def one_by_one(count: int) -> float:
 def one_by_one_each_with_a_spec(count: int) -> float:
     """The same, each from a spec of its own with an argument: `child(Session, user)`."""
     return _rate(count, lambda share: (child(Session, user) for user in range(share)), 1)
+
+
+def one_by_one_wired(count: int) -> float:
+    """The same, each wired to one actor that is there."""
+    spec = child(Session)
+    return _rate(count, lambda share: iter([spec] * share), 1, [Session.out_line >> Log.in_line])
 
 
 def at_once(count: int) -> float:
@@ -115,6 +132,9 @@ def resident_at(counts: Sequence[int]) -> list[float]:
     return trio.run(measure)
 
 
+MEASURES = (one_by_one, one_by_one_each_with_a_spec, one_by_one_wired, at_once, in_a_tree, stopped_with_their_tree)
+
+
 def main() -> None:
     """Measures once, and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spawning", description=__doc__)
@@ -126,7 +146,8 @@ def main() -> None:
     growing = sorted({max(1, options.actors // 10), max(1, options.actors // 3), options.actors})
     print("idle actors:", ", ".join(f"{size:,.0f} B each of {count:,}" for count, size in zip(growing, resident_at(growing), strict=True)))
     print(f"\n{TITLE}")
-    for measure in (one_by_one, one_by_one_each_with_a_spec, at_once, in_a_tree, stopped_with_their_tree):
+    for measure in MEASURES:
+        gc.collect()
         print(f"  {measure.__name__.replace('_', ' '):32}{measure(options.rate_of):12,.0f}/s")
     print(f"a small tree, start and stop: {1_000 * min((small_tree() for _ in range(20)), default=math.nan):.2f} ms")
 

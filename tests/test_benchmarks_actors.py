@@ -11,16 +11,7 @@ from benchmarks import keyed, restarts, spawning
 from benchmarks.resident import resident_bytes
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
-        spawning.one_by_one,
-        spawning.one_by_one_each_with_a_spec,
-        spawning.at_once,
-        spawning.in_a_tree,
-        spawning.stopped_with_their_tree,
-    ],
-)
+@pytest.mark.parametrize("measure", spawning.MEASURES)
 def test_actors_are_started_at_some_rate(measure: Callable[[int], float]) -> None:
     assert measure(200) > 0
 
@@ -60,7 +51,7 @@ def test_each_restart_is_timed(actor: type[restarts.Worker]) -> None:
 @pytest.mark.parametrize(
     ("main", "options", "rows"),
     [
-        (spawning.main, ["--rate-of", "100", "--actors", "100"], 7),
+        (spawning.main, ["--rate-of", "100", "--actors", "100"], 8),
         (keyed.main, ["--keys", "100", "--max-active", "10"], 7),
         (restarts.main, ["--restarts", "10"], 2),
     ],

@@ -34,7 +34,7 @@ class Group(Supervisor):
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, parent: Supervisor, members: Sequence[ChildSpec[Any]]) -> None:
         self.children = {}
         self.group = GroupCell(kernel, spec, path, parent, self)
-        kernel.cells[path] = self.group
+        kernel.cells.add(self.group)
         super().__init__(
             kernel,
             SupervisorSpec(

@@ -14,6 +14,7 @@ from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
+from actorkit._runtime.register import Register
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics
@@ -55,7 +56,7 @@ class Kernel:
         self.context: Context = copy_context()
         self.nursery: trio.Nursery  # from `start` on
         self.token: trio.lowlevel.TrioToken
-        self.cells: dict[str, Cell] = {}
+        self.cells = Register()
         self.supervisors: dict[str, Supervisor] = {}
         self.makers: dict[type[Spec], Callable[[Kernel, Any, str, Supervisor], Child]] = {}  # of children that are groups: see pools.py
         self.retries = 0
@@ -118,8 +119,7 @@ class Kernel:
             self._retired.add(mailbox.numbers(), mailbox.reasons())
         self.topics.forget(cell)
         cell.forget()
-        if self.cells.get(cell.path) is cell:
-            del self.cells[cell.path]
+        self.cells.remove(cell)
 
     def note_arrival(self, cell: Cell) -> None:
         """A message came for an actor that has been stopped; if that exists no more, the totals count it here."""

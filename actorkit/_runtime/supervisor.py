@@ -78,7 +78,8 @@ class Supervisor:
         elif isinstance(spec, SupervisorSpec):
             child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
         elif isinstance(spec, ChildSpec):
-            cell = self.kernel.cells[path] = make_cell(self.kernel, spec, path, self)
+            cell = make_cell(self.kernel, spec, path, self)
+            self.kernel.cells.add(cell)
             child = ActorChild(cell, spec)
         else:
             raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
@@ -327,7 +328,7 @@ class Supervisor:
         child = self._add_new(spec)
         made: Connections = []
         try:
-            new = child.cells()
+            new = child.cells().values()
             made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
             check_required(new)
             await self._bring_up(child)
@@ -359,9 +360,9 @@ class Supervisor:
         return child
 
     def _check_is_new(self, spec: Spec) -> None:
-        running = {*(cell.spec for cell in self.kernel.cells.values()), *(each.spec for each in self.kernel.supervisors.values())}
+        supervisors = {each.spec for each in self.kernel.supervisors.values()}
         for each in spec.walk():
-            if each in running:
+            if each in supervisors or self.kernel.cells.has(each):
                 raise SpecError(f"{self.path}: {each.title} is in this tree already: make another with child(…), or with .options(name=…)")
 
     async def stop_child(self, name: str) -> None:

@@ -22,7 +22,7 @@ from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
 from actorkit._runtime.streams import finish_streams
 from actorkit._runtime.waits import acting
-from actorkit._runtime.wiring import candidates, check_required, connect
+from actorkit._runtime.wiring import check_required, connect
 from actorkit.errors import SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
@@ -99,7 +99,7 @@ class System:
         self._stopped = False
         self._top_ended = trio.Event()
         connect(self.kernel.cells, tree.all_wires())
-        check_required(self.kernel.cells)
+        check_required(self.kernel.cells.values())
 
     # ------------------------------------------------------------------------------------------------ actors
 
@@ -131,7 +131,7 @@ class System:
             return cell.ref
         if not isinstance(actor, type):
             raise SpecTypeError(complaint("system.ref", "actor", actor, "an actor class, or a path such as 'root/flights/parser'"))
-        found = candidates(cells, actor)
+        found = cells.candidates(actor)
         if len(found) != 1:
             how_many = "no" if not found else "more than one"
             listed = ", ".join(cell.path for cell in found[:20]) if found else _suggest("", cells)

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from actorkit._runtime.register import Register
 from actorkit._runtime.topics import TopicWire
 from actorkit.errors import WiringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.outlets import Outlet
     from actorkit._runtime.ports import InPort, OutEnd, Wire
     from actorkit._runtime.topics import Channel
-
-EMPTY: Mapping[str, Cell] = {}
 
 
 @frozen
@@ -71,7 +70,7 @@ class Joint:
 Connections = list[Connection | Joint]
 
 
-def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, Cell] = EMPTY) -> Connections:
+def connect(cells: Register, wires: Sequence[Wire], new: Iterable[Cell] = ()) -> Connections:
     """Connects all wires, or none.
 
     Args:
@@ -82,17 +81,20 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
     Raises:
         WiringError: an end is unknown or ambiguous, a wire is there twice; the text names both ends.
     """
+    if not wires:
+        return []
+    added = Register(new)
     found: list[tuple[Outlet, list[Mailbox], Wire]] = []
     pairs: set[tuple[str, str]] = set()
     joints: list[Joint] = []
     for wire in wires:
         if isinstance(wire, TopicWire):
-            joints.append(_joint(cells, wire, new))
+            joints.append(_joint(cells, wire, added))
             if joints[-1].is_made or joints[-1] in joints[:-1]:
                 raise WiringError(f"{wire}: this wire is there already, so each message would arrive twice; drop one")
             continue
-        outlet = _cell(cells, wire.out, wire, new).outlet(wire.out.name)
-        mailboxes = [_cell(cells, port, wire, new).mailbox(port.name) for port in wire.to]
+        outlet = _cell(cells, wire.out, wire, added).outlet(wire.out.name)
+        mailboxes = [_cell(cells, port, wire, added).mailbox(port.name) for port in wire.to]
         for mailbox in mailboxes:
             if (outlet.path, mailbox.path) in pairs or mailbox in outlet.targets:
                 raise WiringError(
@@ -112,8 +114,8 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
     return made
 
 
-def _joint(cells: Mapping[str, Cell], wire: TopicWire, new: Mapping[str, Cell]) -> Joint:
-    cell = _cell(cells, wire.to[0] if wire.to else wire.out, wire, new)
+def _joint(cells: Register, wire: TopicWire, added: Register) -> Joint:
+    cell = _cell(cells, wire.to[0] if wire.to else wire.out, wire, added)
     channel = cell.kernel.topics.channel(wire.topic)
     return Joint(channel, None, cell.mailbox(wire.to[0].name)) if wire.to else Joint(channel, cell.outlet(wire.out.name), None)
 
@@ -124,9 +126,9 @@ def disconnect(made: Connections) -> None:
         each.undo()
 
 
-def check_required(cells: Mapping[str, Cell]) -> None:
+def check_required(cells: Iterable[Cell]) -> None:
     """Raises `WiringError` if an out-port that requires a wire has none."""
-    for cell in cells.values():
+    for cell in cells:
         for name in cell.actor_class.actorkit_blueprint.required:
             if not (name in cell.outlets and cell.outlets[name].is_wired):
                 raise WiringError(
@@ -134,24 +136,14 @@ def check_required(cells: Mapping[str, Cell]) -> None:
                 )
 
 
-def candidates(cells: Mapping[str, Cell], actor_class: type) -> list[Cell]:
-    """The actors of exactly this class; if there is none, those of its subclasses."""
-    exact = [cell for cell in cells.values() if cell.actor_class is actor_class]
-    return exact or [cell for cell in cells.values() if issubclass(cell.actor_class, actor_class)]
-
-
-def _cell(cells: Mapping[str, Cell], end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire, new: Mapping[str, Cell]) -> Cell:
+def _cell(cells: Register, end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire, added: Register) -> Cell:
     if end.spec is not None:
-        of_spec = [cell for cell in (*new.values(), *cells.values()) if cell.spec is end.spec]
-        if not of_spec:
-            hint = (
-                " (.options(…) makes a new spec: index that one)"
-                if any(cell.actor_class is end.spec.actor for cell in cells.values())
-                else ""
-            )
+        cell = added.of_spec(end.spec, end.spec.actor) or cells.of_spec(end.spec, end.spec.actor)
+        if cell is None:
+            hint = " (.options(…) makes a new spec: index that one)" if end.spec.actor in cells.classes else ""
             raise WiringError(f"{wire}: {end.spec.title} is not in this tree{hint}")
-        return of_spec[0]
-    found = candidates(new, end.owner) or candidates(cells, end.owner)
+        return cell
+    found = added.candidates(end.owner) or cells.candidates(end.owner)
     if not found:
         raise WiringError(f"{wire}: there is no {end.owner.__qualname__} in this tree; add child({end.owner.__qualname__}, …)")
     if len(found) > 1:
