@@ -48,12 +48,7 @@ class MemberCell(Cell):
         return self.mailboxes.get(name) or self.add_mailbox(MemberMailbox(self, self.in_ports[name], door))
 
     def outlet(self, name: str) -> Outlet:
-        outlet = self.outlets.get(name)
-        if outlet is None:
-            shared = self.group.outlet(name)
-            outlet = super().outlet(name)
-            outlet.lines, outlet.targets = shared.lines, shared.targets
-        return outlet
+        return self.outlets.get(name) or self.add_outlet(MemberOutlet(self, self.group.outlet(name)))
 
     def close_wires(self) -> None:
         """They are the group's."""
@@ -166,6 +161,21 @@ class GroupCell(Cell):
         """Once all members have worked off what came, each says its last words; then the group's streams end."""
         if isinstance(self.life, GroupLife):
             self.life.drain_together()
+
+
+class MemberOutlet(Outlet):
+    """One out-port of one member: the group's wires."""
+
+    __slots__ = ("_shared",)
+
+    def __init__(self, member: MemberCell, shared: Outlet) -> None:
+        super().__init__(member, member.actor_class.actorkit_blueprint.out_ports[shared.name])
+        self._shared = shared
+        self.lines, self.targets = shared.lines, shared.targets
+
+    def discard(self) -> None:
+        self.discarded += 1
+        self._shared.discard()
 
 
 class GroupOutlet(Outlet):

@@ -107,6 +107,12 @@ class Outlet:
         for each in self._receivers(message):
             each.emit(message, self.cell)
 
+    def discard(self) -> None:
+        """What was sent goes nowhere: counts it, and reports that once."""
+        self.discarded += 1
+        if self.discarded == 1:
+            self.cell.kernel.events.publish(OutPortUnwired(self.path))
+
     def _receivers(self, message: Any) -> list[Mailbox]:
         if not isinstance(message, self.types):
             raise MessageTypeError(
@@ -114,9 +120,7 @@ class Outlet:
                 " send what the out-port was declared for"
             ).at(self.path)
         if not self.is_wired:
-            self.discarded += 1
-            if self.discarded == 1:
-                self.cell.kernel.events.publish(OutPortUnwired(self.path))
+            self.discard()
         receivers = [pick(message) for pick in self.lines]
         for channel in self.channels:
             receivers += [each.receiver(message) for each in channel.receivers()]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 from attrs import evolve
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import cancel_shielded_checkpoint, enable_ki_protection
 
 from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.batches import make_cell
@@ -45,6 +45,8 @@ A = TypeVar("A", bound="Actor")
 
 START_COST = 8
 """What starting a child takes from the budget of things in a row that need not wait: a checkpoint every 32 of them."""
+AT_A_TIME = 64
+"""Children of a tree that are started or stopped in a row, if that takes no wait."""
 
 
 class Supervisor:
@@ -97,10 +99,11 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
         self._turns.open()
         try:
-            for child in list(self.children.values()):
+            for number, child in enumerate(list(self.children.values()), 1):
                 if not child.completed:
                     child.begin()
                     await self._bring_up(child)
+                await _let_others_go_on(number)
         except BaseException as error:
             self._turns.close()
             try:
@@ -151,15 +154,17 @@ class Supervisor:
         if self.spec.dynamic:
             await self._stop_together(children, reason, deadline)
         else:
-            for child in children:
+            for number, child in enumerate(children, 1):
                 await self._bring_down(child, reason, deadline)
+                await _let_others_go_on(number)
 
     async def _stop_together(self, children: Iterable[Child], reason: ExitReason, deadline: float) -> None:
         """Stops them all at the same time: a task for each that has to be waited for."""
         async with trio.open_nursery() as nursery:
-            for child in children:
+            for number, child in enumerate(children, 1):
                 if child.stop_now(reason) is None:
                     nursery.start_soon(child.stop, reason, deadline)
+                await _let_others_go_on(number)
 
     # ------------------------------------------------------------------------------------------------ exits
 
@@ -508,3 +513,9 @@ class Supervisor:
 
     def __repr__(self) -> str:
         return f"<Supervisor {self.path}>"
+
+
+async def _let_others_go_on(number: int) -> None:
+    """Among very many children that start or stop without a wait, others have a turn now and then; no cancel comes in between."""
+    if number % AT_A_TIME == 0:
+        await cancel_shielded_checkpoint()
