@@ -169,6 +169,7 @@ class Kernel:
         """Waits until nothing can happen any more by itself."""
         while not self.is_quiet:
             await self.wait_for_a_look()
+        await trio.lowlevel.checkpoint_if_cancelled()  # what ended the last thing under way may have ended the system
 
     async def wait_settled(self) -> None:
         """Waits until nothing is queued or in hand."""
