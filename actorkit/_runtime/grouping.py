@@ -112,9 +112,13 @@ class Group(Supervisor):
 
     async def _count_and_restart(self, child: Child, exit: Exit) -> None:
         await super()._count_and_restart(child, exit)
-        out = sum(each.quarantined for each in self.children.values())
+        out = self._count_out()
         if self._turns.is_open and self._is_failing(out):
             await self._give_up(f"{out} of its {len(self.children)} members are set aside", exit.error)
+
+    def _count_out(self) -> int:
+        """How many members are set aside."""
+        return sum(each.quarantined for each in self.children.values())
 
     def _is_failing(self, out: int) -> bool:
         return 2 * out > len(self.children)

@@ -344,6 +344,9 @@ class Keyed(Group):
         child.forget()
         self.fill_places()
 
+    def _count_out(self) -> int:
+        return self.out
+
     def _is_failing(self, out: int) -> bool:
         return out >= FAILING and 2 * out > len(self.children)
 

@@ -30,7 +30,7 @@ from actorkit.events import ChildExited, ChildQuarantined, SupervisorGaveUp, Sup
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.checks import check_seconds, check_significant
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
-from actorkit.policy.restart import OnExhausted, Restart, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
+from actorkit.policy.restart import OnExhausted, Restart, RestartPlan, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -250,8 +250,12 @@ class Supervisor:
             ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=restarting, delay=delay, error=exit.error)
         )
 
+    def _plan(self, child: Child) -> RestartPlan:
+        alone = self.spec.strategy is Strategy.ONE_FOR_ONE  # then nobody looks through its siblings, of which there may be very many
+        return plan(self.spec.strategy, [child.name] if alone else list(self.children), child.name)
+
     async def _stop_bystanders(self, child: Child) -> None:
-        for name in plan(self.spec.strategy, list(self.children), child.name).stop:
+        for name in self._plan(child).stop:
             other = self.children[name]
             if other.is_running and not other.is_drained:
                 await self._bring_down(other, ExitReason.SHUTDOWN)
@@ -263,7 +267,7 @@ class Supervisor:
     async def _restart(self, child: Child) -> None:
         """Starts the child and the bystanders that were stopped with it, in order."""
         await self._stop_bystanders(child)  # those that came up in a try before
-        group = [self.children[name] for name in plan(self.spec.strategy, list(self.children), child.name).start]
+        group = [self.children[name] for name in self._plan(child).start]
         group = [each for each in group if each.wanted and not each.is_running]
         for each in group:
             self._cancel_alarm(each)
