@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actorkit._runtime.child import Child
+from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.deadlocks import engages
 from actorkit._runtime.holds import release_holds
 from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation
@@ -28,13 +29,27 @@ if TYPE_CHECKING:
 class ActorChild(Child):
     """An actor as its supervisor sees it."""
 
+    __slots__ = ("_carried", "_trusted_from", "_window", "cell")
+
+    spec: ChildSpec[Any]
+
     def __init__(self, cell: Cell, spec: ChildSpec[Any]) -> None:
         super().__init__(spec, cell)
         self.cell = cell
         self._carried: tuple[object, int] | None = None
         self._trusted_from = 0  # how many messages it has to have handled, since it was released from quarantine
-        if spec.max_restarts is not None and spec.within is not None:
-            self.window = RestartWindow(spec.max_restarts, spec.within)
+        self._window: RestartWindow | None = None
+
+    @property
+    def budget(self) -> RestartWindow | None:
+        if self._window is None and self.spec.max_restarts is not None and self.spec.within is not None:
+            self._window = RestartWindow(self.spec.max_restarts, self.spec.within)
+        return self._window
+
+    def begin(self) -> None:
+        super().begin()
+        if self._window is not None:
+            self._window.clear()
 
     @property
     def is_running(self) -> bool:
@@ -51,8 +66,22 @@ class ActorChild(Child):
     def cells(self) -> dict[str, Cell]:
         return {self.path: self.cell}
 
+    def start_now(self) -> bool:
+        if self.spec.waits_to_start:
+            return False
+        at_once(self._start())
+        return True
+
     @engages
     async def start(self) -> None:
+        await self._start()
+
+    @property
+    def carried(self) -> tuple[object, int] | None:
+        """The state that its next life takes over, and the version of that."""
+        return self._carried
+
+    async def _start(self) -> None:
         cell = self.cell
         cell.number += 1
         cell.status = "starting"
@@ -62,7 +91,7 @@ class ActorChild(Child):
         started = False
         try:
             cell.make_eager_mailboxes()
-            await life.start(self._carried)
+            await life.start(self.carried)
             started = True
         except Exception as error:
             context, action, delay = cell.recovery.start_failed(error)
@@ -74,13 +103,15 @@ class ActorChild(Child):
         finally:
             if not started:  # also when the start was cancelled
                 life.cancel_tasks()
-                await life.finish(ExitReason.FAILED, 0)
+                await life.finish(ExitReason.FAILED, -inf)
                 cell.gather()
                 cell.status = "stopped"
         cell.live(life)
         cell.accept()
         cell.status = "running"
-        cell.kernel.events.publish(ActorStarted(cell.path, cell.number))
+        events = cell.kernel.events
+        if events.hears(ActorStarted.level):
+            events.publish(ActorStarted(cell.path, cell.number))
         cell.open()
         cell.go_on()
         life.watch_silence()
@@ -90,33 +121,47 @@ class ActorChild(Child):
         if self.cell.life is not None:
             self.cell.life.start_source()
 
-    @engages
-    async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
-        cell, life = self.cell, self.cell.life
+    def stop_now(self, reason: ExitReason) -> ExitReason | None:
+        life = self.cell.life
         if life is None:
             return reason
+        if self.cell.is_at_work or life.tasks or "on_stop" in life.hooks:
+            return None
+        return at_once(self._stop(life, reason, -inf))
+
+    async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
+        if self.cell.life is not None:
+            reason = await self._stop_in_time(self.cell.life, reason, self.stops_by(min(deadline, self.cell.stop_by)))
+        return reason
+
+    @engages
+    async def _stop_in_time(self, life: Incarnation, reason: ExitReason, until: float) -> ExitReason:
+        return await self._stop(life, reason, until)
+
+    async def _stop(self, life: Incarnation, reason: ExitReason, until: float) -> ExitReason:
+        cell = self.cell
         cell.status = "stopping"
-        deadline = min(deadline, cell.stop_by)
-        until = trio.current_time() + self.seconds(deadline)
-        cell.recovery.cancel_retry()
+        cell.cancel_retry()
         cell.close()
         release_holds(cell)
         life.cancel_tasks()
-        if not await cell.wait_at_rest(self.seconds(deadline)):
+        if not await cell.wait_at_rest(until):
             reason = ExitReason.KILLED if reason is not ExitReason.FAILED else reason
             cell.kill()
-            if not await cell.wait_at_rest(FENCE_AFTER):
+            if not await cell.wait_at_rest(trio.current_time() + FENCE_AFTER):
                 cell.kernel.events.publish(ActorUnresponsive(cell.path, cell.number, FENCE_AFTER))
                 cell.fence()
                 life.abandon_tasks()
         if reason is ExitReason.NORMAL and self.has_failed:
             reason = ExitReason.FAILED  # after it had asked to be stopped, in the same step
         self._carried = life.carry() or self._carried
-        await life.finish(reason, max(0.0, until - trio.current_time()))
+        await life.finish(reason, until)
         cell.gather()
         cell.stand_still()
         cell.life, cell.ending, cell.status = None, False, "stopped"
-        cell.kernel.events.publish(ActorStopped(cell.path, cell.number, reason))
+        events = cell.kernel.events
+        if events.hears(ActorStopped.level):
+            events.publish(ActorStopped(cell.path, cell.number, reason))
         return reason
 
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
@@ -158,7 +203,8 @@ class ActorChild(Child):
         cell.status = "ended"
         cell.refuse()
         cell.gather()
-        cell.arrivals.clear()
+        if cell.arrivals:
+            cell.arrivals.clear()
         for mailbox in cell.mailboxes.values():
             mailbox.dead_letter_all(why)
         cell.close_wires()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from actorkit.policy.priority import PriorityTurns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from actorkit._runtime.mailbox import Mailbox
 
@@ -83,6 +83,10 @@ class PriorityArrivals:
 Arrivals: TypeAlias = "deque[Mailbox] | PriorityArrivals"
 
 
-def arrivals_of(priorities: set[int]) -> Arrivals:
+NO_ARRIVALS: Final[Arrivals] = cast("Any", ())
+"""Of an actor that has no mailbox yet: nothing can be put in."""
+
+
+def arrivals_of(priorities: Collection[int]) -> Arrivals:
     """The arrivals of an actor with ports of these priorities: a plain deque, unless they differ."""
     return PriorityArrivals(priorities) if len(priorities) > 1 else deque()

@@ -109,10 +109,15 @@ class Aside:
                 mailbox.overflow.go_on(mailbox)
             self._cell.look_again()
 
+    def unshelve(self) -> None:
+        """The entries of paused ports are back in `arrivals`, at its head, until their turn comes again."""
+        self._cell.arrivals.extendleft(reversed(self._shelf))
+        self._shelf.clear()
+
     def resume_all(self) -> None:
         """A life of the actor has ended: with it, its pauses."""
         self.unmark()
-        self._cell.arrivals.extendleft(reversed(self._shelf))
-        self._shelf.clear()
+        if self._shelf:
+            self.unshelve()
         for mailbox in self._cell.mailboxes.values():
             self.resume(mailbox)

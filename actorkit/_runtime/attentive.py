@@ -1,4 +1,4 @@
-"""The queue of a port that needs a look at its messages: one with an `idle_timeout` or a `deadline`, or one that is paused.
+"""The queue of a port that needs a look at its messages: of batches, with an `idle_timeout` or a `deadline`, or paused.
 
 All others have a plain deque, and don't pay for that. To hand out no message, an attentive queue hands out NOTHING.
 """
@@ -26,31 +26,55 @@ NOTHING.gone = True
 
 
 class AttentiveQueue(deque[Any]):
-    """A queue that notes when the last message came, and looks at each that is taken out.
+    """A queue that notes when the last message came or was taken out, and looks at each that is taken out.
 
     Attributes:
-        heard_at: when the last message came.
+        heard_at: when the last message came, or was taken out: what waits in the port is not silence.
+        arrived: at a batch port, when each message in the queue came; long ago for one that is back to be handled again.
         shelf: while the port is paused: where the entries of `arrivals` go whose turn has come.
     """
 
     def __init__(self, mailbox: Mailbox, items: Iterable[Any] = ()) -> None:
         super().__init__(items)
+        self.arrived: deque[float] | None = None if mailbox.settings.batch is None else deque([-inf] * len(self))
         self._mailbox = mailbox
         self._expiry = None if mailbox.settings.deadline is None else Expiry(mailbox, mailbox.settings.deadline)
         self.heard_at: float = trio.current_time()
         self.shelf: list[Mailbox] | None = None
 
+    @property
+    def waits_since(self) -> float:
+        """When the next message came."""
+        return self.arrived[0] if self.arrived else self.heard_at
+
     def append(self, item: Any, /) -> None:
         """Queues a message."""
         self.heard_at = trio.current_time()
+        if self.arrived is not None:
+            self.arrived.append(self.heard_at)
         super().append(item if self._expiry is None else self._expiry.stamp(item, self.heard_at))
+
+    def appendleft(self, item: Any, /) -> None:
+        """Puts a message back."""
+        if self.arrived is not None:
+            self.arrived.appendleft(-inf)
+        super().appendleft(item)
+
+    def clear(self) -> None:
+        """Forgets all messages."""
+        if self.arrived is not None:
+            self.arrived.clear()
+        super().clear()
 
     def popleft(self) -> Any:
         """Takes out the next message; NOTHING, if it is not to be handled now."""
         if self.shelf is not None:
             self.shelf.append(self._mailbox)
             return NOTHING
+        self.heard_at = trio.current_time()
         item = super().popleft()
+        if self.arrived is not None:
+            self.arrived.popleft()
         return item if self._expiry is None else self._expiry.look(item)
 
 

@@ -1,11 +1,12 @@
 """Ports that get their messages in batches (`@in_batch`), and the cell of an actor that has one.
 
-Messages of a batch port are collected as their turns come, up to `size`, for up to `wait` seconds since the first. A
-message at another port of the actor ends the batch, so order holds across its ports, and so does the end of its
+Messages of a batch port are collected as their turns come, up to `size`, for up to `wait` seconds since the first came.
+A message at another port of the actor ends the batch, so order holds across its ports, and so does the end of its
 streams. While they are collected they count as queued, in hand as in flight, all of them.
 
 A batch that fails is split in halves, again and again, until what fails is alone: only that message meets the recovery
-policy. `_plan` has the sizes of the batches that are to come first, so that what was put back is taken again as it was.
+policy. The parts that are to be tried next are in flight like that one, in `_parts`, and come before all else. When the
+actor's life ends they go back to the queue; `_plan` has their sizes, so that they are taken again as they were.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from actorkit._runtime.answers import check_answer
+from actorkit._runtime.attentive import AttentiveQueue
 from actorkit._runtime.cell import Cell
-from actorkit._runtime.recovery import check_answer
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
@@ -40,7 +42,7 @@ class Batch:
 class BatchCell(Cell):
     """The cell of an actor that has a batch port."""
 
-    __slots__ = ("_alarm", "_collected", "_collecting", "_is_due", "_plan")
+    __slots__ = ("_alarm", "_collected", "_collecting", "_divided", "_is_due", "_parts", "_plan")
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
         super().__init__(kernel, spec, path, supervisor)
@@ -49,6 +51,8 @@ class BatchCell(Cell):
         self._collected = 0
         self._is_due = False  # whether they are to be handled although there are few
         self._alarm: Alarm | None = None
+        self._divided: Mailbox | None = None  # whose messages are in the parts
+        self._parts: deque[list[Any]] = deque()  # batches in flight that are to be tried (again) before all else
         self._plan: dict[Mailbox, deque[int]] = {}
 
     # Handling
@@ -59,21 +63,30 @@ class BatchCell(Cell):
         while limit and not self.stop and self.life is life:
             limit -= 1
             port = self.arrivals[0] if self.arrivals else None
-            if self._collecting is not None and self._is_complete(self._collecting, port):
-                await self._handle_batch(self._collecting, life)
+            if self._divided is not None and self._parts:
+                await self._handle_part(self._divided, life)
+            elif self._collecting is not None and self._is_complete(self._collecting, port):
+                await self._handle_collected(self._collecting, life)
             elif port is None:
                 break
-            elif port.settings.batch is None or port.is_paused:
+            elif port.is_paused:
+                self.arrivals.popleft().queue.popleft()  # sets that entry aside
+            elif port.settings.batch is None:
                 await super().handle(1)
             else:
                 self.arrivals.popleft()
                 self._collecting, self._collected = port, self._collected + 1
                 limit += 1
-        if self._collecting is not None and not self.arrivals and not self.stop and self.life is life:
-            if self._is_complete(self._collecting, None):
-                await self._handle_batch(self._collecting, life)
-            else:
+        if not self.stop and self.life is life:
+            if self._has_batch:
+                self.stop = True  # so that `settle` makes it ready again
+            elif self._collecting is not None and not self.arrivals:
                 self._wait_for_more(self._collecting)
+
+    @property
+    def _has_batch(self) -> bool:
+        """Whether there is a batch to be handled now, if nothing comes before it."""
+        return bool(self._parts) or (self._collecting is not None and self._is_complete(self._collecting, None))
 
     def _is_complete(self, port: Mailbox, then: Mailbox | None) -> bool:
         """Whether what is collected is a batch; `then` is the port whose message is next."""
@@ -90,8 +103,10 @@ class BatchCell(Cell):
         plan = self._plan.get(port)
         return plan[0] if plan else batch_settings(port).size
 
-    async def _handle_batch(self, port: Mailbox, life: Incarnation | None) -> None:
+    async def _handle_collected(self, port: Mailbox, life: Incarnation | None) -> None:
         size = min(self._collected, self._size(port))
+        if not (port.is_paused or self._is_admitted(port, size)):
+            return
         if plan := self._plan.get(port):
             plan.popleft()
         items = [port.queue.popleft() for _ in range(size)]
@@ -100,6 +115,19 @@ class BatchCell(Cell):
             self._end_collecting()
         if not port.limit:
             port.make_room()
+        await self._handle_items(port, items, life)
+
+    async def _handle_part(self, port: Mailbox, life: Incarnation | None) -> None:
+        if port.is_paused:
+            self._return_parts()
+        elif self._is_admitted(port, len(self._parts[0])):
+            await self._handle_items(port, self._parts.popleft(), life)
+
+    def _is_admitted(self, port: Mailbox, messages: int) -> bool:
+        """Whether these may be handled now: see `Gates`."""
+        return self.gates is None or self.gates.admit_from(port, messages)
+
+    async def _handle_items(self, port: Mailbox, items: list[Any], life: Incarnation | None) -> None:
         wanted: list[Any] = []
         for item in items:
             if type(item) is Envelope and item.gone:
@@ -107,9 +135,11 @@ class BatchCell(Cell):
             else:
                 wanted.append(item)
         if wanted:
-            await self._handle_items(port, wanted, life)
+            await self._handle_wanted(port, wanted, life)
+        if self.life is life:
+            self._batch_done()
 
-    async def _handle_items(self, port: Mailbox, items: list[Any], life: Incarnation | None) -> None:
+    async def _handle_wanted(self, port: Mailbox, items: list[Any], life: Incarnation | None) -> None:
         self.port, self.message = port, items[0] if len(items) == 1 else Batch(items)
         try:
             answer = port.handler([item.message if type(item) is Envelope else item for item in items])
@@ -121,14 +151,12 @@ class BatchCell(Cell):
                 check_answer(answer)
             self._answer(port, items, answer)
             port.processed += len(items)
-            self.port = self.message = None
+            self.port = None
         except Exception as error:  # here the failure path of a batch begins; trio.Cancelled passes
             if len(items) == 1 or self.killed or self.life is not life:
                 self.recovery.message_failed(error, life)
             else:
-                self._split(port, items)
-            if self.life is life and self.port is None:
-                self.message = None
+                self._split(port, items, error)
 
     def _answer(self, port: Mailbox, items: list[Any], answer: Any) -> None:
         answers: list[Any] = [None] * len(items) if answer is None else answer
@@ -140,21 +168,35 @@ class BatchCell(Cell):
                 if item.attempts or item.letter is not None:
                     self.recovery.handled_after_all(item)
 
-    def _split(self, port: Mailbox, items: list[Any]) -> None:
+    def _split(self, port: Mailbox, items: list[Any], error: Exception) -> None:
         """One of these messages makes their batch fail: each half is tried by itself."""
-        self._return_collected()
         half = len(items) // 2
-        self._plan.setdefault(port, deque()).extendleft((len(items) - half, half))
-        for item in reversed(items):
-            port.put_back(item)
-        self.port = None
+        self._divided, self.port = port, None
+        self._parts.extendleft((items[half:], items[:half]))
+        if self.gates is not None:
+            self.gates.heard_error(error, self.recovery.category_of(error))
+
+    def _return_parts(self) -> None:
+        """Batches that are in flight without being in hand go back to the head of their queue."""
+        self._return_collected()
+        while self._divided is not None and self._parts:
+            items = self._parts.pop()
+            self._plan.setdefault(self._divided, deque()).appendleft(len(items))
+            for item in reversed(items):
+                self._divided.put_back(item)
+        self._divided = None
 
     # Collecting
 
     def _wait_for_more(self, port: Mailbox) -> None:
         if self._alarm is None:
-            self._alarm = Alarm(self.kernel.now() + batch_settings(port).wait, self.flush)
-            self.kernel.timers.add(self._alarm)
+            # Since the first one came, which may be long ago: the actor was busy, or stood still.
+            since = port.queue.waits_since if isinstance(port.queue, AttentiveQueue) else self.kernel.now()
+            if (until := since + batch_settings(port).wait) < self.kernel.now():
+                self._is_due = self.stop = True
+            else:
+                self._alarm = Alarm(until, self.flush)
+                self.kernel.timers.add(self._alarm)
 
     def flush(self) -> None:
         """What is collected is to be handled now."""
@@ -179,30 +221,37 @@ class BatchCell(Cell):
 
     def step_failed(self, failure: Exception) -> None:
         if self.port is not None and type(self.message) is Batch and not self.killed:
-            self._split(self.port, self.message.items)
+            self._split(self.port, self.message.items, failure)
         else:
             super().step_failed(failure)
 
     @property
     def has_mail(self) -> bool:
-        return self._collected > 0 or super().has_mail
+        return self._collected > 0 or bool(self._parts) or super().has_mail
 
     def in_hand_of(self, port: Mailbox) -> int:
+        waiting = sum(map(len, self._parts)) if self._divided is port else 0
         if self.port is port and type(self.message) is Batch:
-            return len(self.message.items)
-        return super().in_hand_of(port)
+            return waiting + len(self.message.items)
+        return waiting + super().in_hand_of(port)
 
-    def put_back(self) -> None:
+    def _keep_in_hand(self) -> None:
+        """What is in hand is the next part to be tried."""
         port, message = self.port, self.message
         if port is not None and port.settings.batch is not None:
-            self._return_collected()
-            items = message.items if type(message) is Batch else [message]
-            self._plan.setdefault(port, deque()).appendleft(len(items))
-            self.port = self.message = None
-            for item in reversed(items):
-                port.put_back(item)
+            self._divided, self.port, self.message = port, None, None
+            self._parts.appendleft(message.items if type(message) is Batch else [message])
         else:
             super().put_back()
+
+    def open(self) -> None:
+        self._keep_in_hand()
+        self.closing = self.killed = False
+        self.settle()
+
+    def put_back(self) -> None:
+        self._keep_in_hand()
+        self._return_parts()
 
     def gather(self) -> None:
         self._return_collected()
@@ -210,8 +259,8 @@ class BatchCell(Cell):
 
     def settle(self) -> None:
         super().settle()
-        if self._is_due or self._awaits_no_more:
-            self.flush()
+        if self.state == IDLE and self._has_batch:
+            self.kernel.dispatcher.make_ready(self)
 
     def look_again(self) -> None:
         super().look_again()
@@ -228,5 +277,4 @@ def batch_settings(port: Mailbox) -> BatchSettings:
 
 def make_cell(kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> Cell:
     """The cell of one actor, of the kind that its ports need."""
-    batches = any(port.settings.batch is not None for port in spec.actor.actorkit_blueprint.in_ports.values())
-    return (BatchCell if batches else Cell)(kernel, spec, path, supervisor)
+    return (BatchCell if spec.actor.actorkit_blueprint.has_batches else Cell)(kernel, spec, path, supervisor)

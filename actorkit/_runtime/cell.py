@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import math
 from contextvars import Context
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actorkit._runtime.arrivals import Arrivals, arrivals_of
+from actorkit._runtime.answers import COROUTINE, check_answer
+from actorkit._runtime.arrivals import NO_ARRIVALS, Arrivals
 from actorkit._runtime.aside import Aside
 from actorkit._runtime.gates import Gates
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
-from actorkit._runtime.recovery import Recovery, check_answer
+from actorkit._runtime.recovery import Recovery
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.states import CLOSED, HELD, IDLE, PARKED, WAITING
 from actorkit._runtime.waits import Envelope, Waiter, acting, handling
-from actorkit.messages import Down, Exit, ExitReason
+from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from actorkit._runtime.dispatcher import Worker
     from actorkit._runtime.incarnation import Incarnation
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.watching import Watcher
+    from actorkit.policy.taxonomy import ErrorContext
 
+NONE: Mapping[Any, Any] = MappingProxyType({})
 FIRST_BATCH = 8
 """Messages in a row that a new actor handles; the dispatcher doubles that, or cuts it, so that a batch lasts one slice at most."""
 
@@ -43,32 +47,31 @@ class Cell:
 
     __slots__ = (
         "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
-        "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes", "message",
-        "name", "number", "outlets", "path", "port", "quarantined", "recovery", "ref", "refuses", "resolved", "restarts",
-        "resting", "spec", "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
+        "farewell", "failures", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes",
+        "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "spec",
+        "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
         "wires_closed", "worker",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
         self.kernel = kernel
         self.spec = spec
-        self.name = path.rpartition("/")[2]  # the spec's, or one with a number
         self.path = path
         self.supervisor = supervisor
         self.actor_class = spec.actor
-        self.in_ports = spec.actor.actorkit_blueprint.in_ports
-        self.ref: ActorRef[Any] = ActorRef(self)
-        # mail
-        self.mailboxes: dict[str, Mailbox] = {}
-        self.resolved: dict[InPort[Any, Any, Any], Mailbox] = {}  # the same, by port, once checked: see ActorRef
-        self.arrivals: Arrivals = arrivals_of({port.settings.priority for port in self.in_ports.values()})
+        blueprint = spec.actor.actorkit_blueprint
+        self.in_ports = blueprint.in_ports
+        # mail; whatever holds something is made when there is something to hold
+        self.mailboxes: Mapping[str, Mailbox] = NONE
+        self.resolved: Mapping[InPort[Any, Any, Any], Mailbox] = NONE  # the same, by port, once checked: see ActorRef
+        self.arrivals: Arrivals = NO_ARRIVALS
         self.aside: Aside | None = None  # what it has stashed or paused
-        self.outlets: dict[str, Outlet] = {}
+        self.outlets: Mapping[str, Outlet] = NONE
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
         self.message: Any = None
         # dispatch: see states.py
         self.state = CLOSED
-        self.is_plain = spec.actor.actorkit_blueprint.all_plain
+        self.is_plain = blueprint.all_plain
         self.stop = False  # settle() is to have a look after the message in hand
         self.closing = self.killed = self.ending = False
         self.context: Context | None = None
@@ -76,41 +79,61 @@ class Cell:
         self.batch_size = FIRST_BATCH
         self.waiter: Waiter | None = None
         self.worker: Worker | None = None
-        self.holds: list[Mailbox] = []
+        self.holds: tuple[Mailbox, ...] = ()
         self.held_since = 0
         self.resting: trio.Event | None = None
-        self.began = kernel.now()
+        self.began = kernel.dispatcher.time()
         self.stands_still = True  # whether it takes no message at no fault of the senders, so that their clocks stand still
         # life
-        self.recovery = Recovery(self, spec.recovery or supervisor.recovery)
+        self.failures: Recovery | None = None  # see `recovery`
         self.life: Incarnation | None = None
         self.number = 0  # of the present or last incarnation
         self.restarts = 0
         self.stop_by = math.inf  # when its shutdown time ends, if the end of the system found it at work
         self.status = "new"  # for people: new, starting, running, restarting, stopping, stopped, quarantined, ended
         self.refuses = self.gone = self.drained = self.wires_closed = False
-        self.watchers: dict[Watcher, bool] = {}  # where Down is to go; whether for restarts too
+        self.watchers: dict[Watcher, bool] | None = None  # where Down is to go; whether for restarts too
         self.quarantined = False  # set aside until somebody releases it
-        guarded = any(port.settings.is_guarded for port in self.in_ports.values())
-        self.gates: Gates | None = Gates(self) if guarded else None
-        self.farewell: Down | None = None  # what they were told when it ended, for those who watch it only then
+        self.gates: Gates | None = Gates(self) if blueprint.is_guarded else None
+        self.farewell: tuple[ExitReason, ErrorContext | None] | None = None  # how it ended, for those who watch it only then
+
+    @property
+    def name(self) -> str:
+        """Its spec's, or one with a number."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        """Its address."""
+        return ActorRef(self)
+
+    @property
+    def recovery(self) -> Recovery:
+        """What is done about its failures, made when there is one."""
+        if self.failures is None:
+            self.failures = Recovery(self, self.spec.recovery or self.supervisor.recovery)
+        return self.failures
 
     # ------------------------------------------------------------------------------------------------ mail
 
     def mailbox(self, name: str) -> Mailbox:
         """The mailbox of one of its in-ports, made when first needed."""
-        mailbox = self.mailboxes.get(name)
-        if mailbox is None:
-            mailbox = self.mailboxes[name] = Mailbox(self, self.in_ports[name])
-            if self.life is not None:
-                mailbox.handler = self._handler(self.in_ports[name], self.life)
+        return self.mailboxes.get(name) or self.add_mailbox(Mailbox(self, self.in_ports[name]))
+
+    def add_mailbox(self, mailbox: Mailbox) -> Mailbox:
+        """A mailbox has been made: from now on messages may come."""
+        self.mailboxes = {**self.mailboxes, mailbox.name: mailbox}
+        if self.life is not None:
+            mailbox.handler = self._handler(self.in_ports[mailbox.name], self.life)
         return mailbox
 
     def outlet(self, name: str) -> Outlet:
         """What one of its out-ports leads to."""
-        outlet = self.outlets.get(name)
-        if outlet is None:
-            outlet = self.outlets[name] = Outlet(self, self.actor_class.actorkit_blueprint.out_ports[name])
+        return self.outlets.get(name) or self.add_outlet(Outlet(self, self.actor_class.actorkit_blueprint.out_ports[name]))
+
+    def add_outlet(self, outlet: Outlet) -> Outlet:
+        """One of its out-ports is wired, or used."""
+        self.outlets = {**self.outlets, outlet.name: outlet}
         return outlet
 
     def make_eager_mailboxes(self) -> None:
@@ -119,9 +142,8 @@ class Cell:
         Raises:
             OSError: what a port keeps on disk can't be used.
         """
-        for name, port in self.in_ports.items():
-            if port.settings.is_eager:
-                self.mailbox(name)
+        for name in self.actor_class.actorkit_blueprint.eager:
+            self.mailbox(name)
 
     def live(self, life: Incarnation) -> None:
         """A new life begins: its handlers get the messages from now on."""
@@ -155,7 +177,7 @@ class Cell:
                         await answer
                         if self.life is not life:
                             return  # fenced off while it waited: the message in hand is another life's
-                    elif answer is not None:
+                    elif type(answer) is COROUTINE:
                         check_answer(answer)
                 elif message.gone:
                     port.pass_over(message)
@@ -167,7 +189,7 @@ class Cell:
                         answer = await answer
                         if self.life is not life:
                             return
-                    elif answer is not None:
+                    elif type(answer) is COROUTINE:
                         check_answer(answer)
                     if self.aside is None or self.aside.marked is None:
                         message.wake(answer)
@@ -197,7 +219,7 @@ class Cell:
             try:
                 if type(message) is not Envelope:
                     answer = port.handler(message)
-                    if answer is not None:
+                    if type(answer) is COROUTINE:
                         check_answer(answer)
                 elif message.gone:
                     port.pass_over(message)
@@ -205,7 +227,7 @@ class Cell:
                     continue
                 else:
                     answer = port.handler(message.message)
-                    if answer is not None:
+                    if type(answer) is COROUTINE:
                         check_answer(answer)
                     if self.aside is None or self.aside.marked is None:
                         message.wake(answer)
@@ -230,6 +252,10 @@ class Cell:
                 self.aside.step_done()
         if self.gates is not None:
             self.gates.step_done()
+
+    def forget(self) -> None:
+        """It exists no more: what leads back to it is let go, so that it need not wait for the garbage collector."""
+        self.mailboxes, self.resolved, self.context = NONE, NONE, None
 
     def in_hand_of(self, port: Mailbox) -> int:
         """How many messages of this port are in hand."""
@@ -364,12 +390,22 @@ class Cell:
     @property
     def has_mail(self) -> bool:
         """Whether a message is queued, in hand, or waits to be tried again; what is set aside does not count."""
-        return self.port is not None or bool(self.arrivals) or any(mailbox.parked for mailbox in self.mailboxes.values())
+        if self.port is not None or self.arrivals:
+            return True
+        for mailbox in self.mailboxes.values():  # noqa: SIM110  # asked of every actor, over and over, and `any` takes five times as long
+            if mailbox.parked:
+                return True
+        return False
 
     @property
     def is_busy(self) -> bool:
         """Whether it has a message that may still be handled."""
         return not self.refuses and not self.quarantined and self.has_mail
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a step is under way, or about to begin: it does not close at once."""
+        return self.state not in (IDLE, HELD, CLOSED)
 
     @property
     def is_at_rest(self) -> bool:
@@ -381,9 +417,11 @@ class Cell:
         if self.resting is not None and self.is_at_rest:
             self.resting.set()
 
-    async def wait_at_rest(self, seconds: float) -> bool:
-        """Waits until it is at rest, for so long at most; says whether it is."""
-        with trio.move_on_after(seconds):
+    async def wait_at_rest(self, until: float) -> bool:
+        """Waits until it is at rest, until this time at most; says whether it is."""
+        if self.is_at_rest:
+            return True
+        with trio.move_on_at(until):
             while not self.is_at_rest:
                 self.resting = trio.Event()
                 await self.resting.wait()
@@ -396,15 +434,15 @@ class Cell:
 
     def exit(self, reason: ExitReason, **details: Any) -> None:
         """This life has to end: closes, and leaves the rest to the supervisor."""
-        self.recovery.cancel_retry()
+        self.cancel_retry()
         self.close()
         self.supervisor.on_exit(self, Exit(self.number, reason, **details))
         self.kernel.deadlocks.exiting(self)
 
-    def forget_watcher(self, watcher: Cell) -> None:
-        """That actor does not watch it any more."""
-        for mailbox in [each for each in self.watchers if each.cell is watcher]:
-            del self.watchers[mailbox]
+    def cancel_retry(self) -> None:
+        """A message that waits to be tried again waits no more: the actor is being stopped, or restarted."""
+        if self.failures is not None:
+            self.failures.cancel_retry()
 
     def refuse(self) -> None:
         """It has been stopped: what is sent to it from now on becomes dead letters. What is queued stays."""
@@ -415,9 +453,10 @@ class Cell:
 
     def accept(self) -> None:
         """It is (to be) started again after all."""
-        self.refuses = self.gone = False
-        for mailbox in self.mailboxes.values():
-            mailbox.make_room()
+        if self.refuses:
+            self.refuses = self.gone = False
+            for mailbox in self.mailboxes.values():
+                mailbox.make_room()
         if self.wires_closed and not self.drained:
             self.wires_closed = False
             for outlet in self.outlets.values():
@@ -443,4 +482,9 @@ class Cell:
     @property
     def in_streams(self) -> bool:
         """Whether it is part of a stream: it has a `run`, or a wired in-port."""
-        return "run" in self.actor_class.actorkit_blueprint.hooks or any(mailbox.is_in_stream for mailbox in self.mailboxes.values())
+        if "run" in self.actor_class.actorkit_blueprint.hooks:
+            return True
+        for mailbox in self.mailboxes.values():  # noqa: SIM110  # as above
+            if mailbox.is_in_stream:
+                return True
+        return False

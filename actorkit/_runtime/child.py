@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from attrs import frozen
@@ -14,6 +14,7 @@ from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import Restart, RestartWindow, grace
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from random import Random
 
     from actorkit._runtime.ref import ActorRef
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from actorkit._runtime.timers import Alarm
     from actorkit.messages import Exit, ExitReason
     from actorkit.policy.taxonomy import ErrorContext
+
+T = TypeVar("T")
 
 
 @frozen
@@ -66,7 +69,6 @@ class Child(ABC):
 
     Attributes:
         unit: the actor's cell, or the supervisor.
-        ref: its address; None for a supervisor.
         exit: how its present or last life ended, or has to.
         wanted: whether it is to be up; False once it has ended by itself, or was stopped by hand.
         completed: whether it has ended by itself; then it is not started again, not even as a bystander.
@@ -75,14 +77,16 @@ class Child(ABC):
         attempt: restarts in a row, for the back-off; `backed_off` is the last one's, in seconds, `up_since` its end.
         alarm: the end of a back-off that it waits for, or of a quarantine.
         quarantined: whether it was set aside, because its restarts were used up.
-        window: a restart budget of its own.
     """
+
+    __slots__ = (
+        "added", "alarm", "attempt", "backed_off", "completed", "exit", "name", "quarantined", "restarts", "spec", "unit", "up_since",
+        "wanted",
+    )  # fmt: skip
 
     def __init__(self, spec: Spec, unit: Cell | Supervisor) -> None:
         self.spec = spec
         self.unit = unit
-        self.ref: ActorRef[Any] | None = unit.ref if isinstance(unit, Cell) else None
-        self.path = unit.path
         self.name = unit.path.rpartition("/")[2]  # the spec's, or one with a number
         self.exit: Exit | None = None
         self.wanted = True
@@ -94,9 +98,18 @@ class Child(ABC):
         self.backed_off = 0.0
         self.up_since = float("-inf")
         self.alarm: Alarm | None = None
-        self.window: RestartWindow | None = None
 
     kind = "actor"
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the tree."""
+        return self.unit.path
+
+    @property
+    def ref(self) -> ActorRef[Any] | None:
+        """Its address; None for a supervisor."""
+        return self.unit.ref if isinstance(self.unit, Cell) else None
 
     @property
     @abstractmethod
@@ -129,8 +142,11 @@ class Child(ABC):
         self.wanted, self.completed = True, False
         if self.quarantined:
             self.release()
-        if self.window is not None:
-            self.window.clear()
+
+    @property
+    def budget(self) -> RestartWindow | None:
+        """A restart budget of its own, apart from its supervisor's."""
+        return None
 
     @property
     def is_on_probation(self) -> bool:
@@ -162,6 +178,10 @@ class Child(ABC):
     async def start(self) -> None:
         """Starts it, or raises `SupervisionError`."""
 
+    def start_now(self) -> bool:
+        """Starts it if that takes no wait, and says whether it did; or raises `SupervisionError`."""
+        return False
+
     @abstractmethod
     def start_sources(self) -> None:
         """Starts `run` where there is one that has not begun, once all that belongs together is up."""
@@ -172,6 +192,10 @@ class Child(ABC):
 
         Returns `reason`, or KILLED if it did not end by itself in that time.
         """
+
+    def stop_now(self, reason: ExitReason) -> ExitReason | None:
+        """Ends its present life if that takes no wait, and says how it ended, as `stop` does; None: it takes one."""
+        return None
 
     @abstractmethod
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
@@ -203,13 +227,16 @@ class Child(ABC):
             ref=self.ref,
         )
 
-    def seconds(self, deadline: float) -> float:
-        """The time that it has to stop, from now."""
-        return max(0.0, min(grace(self.spec.shutdown), deadline - trio.current_time()))
+    def stops_by(self, deadline: float) -> float:
+        """When it has to have stopped, if that begins now."""
+        now = trio.current_time()
+        return max(now, min(now + grace(self.spec.shutdown), deadline))
 
 
 class SupervisorChild(Child):
     """A supervisor as its own supervisor sees it."""
+
+    __slots__ = ("supervisor",)
 
     kind = "supervisor"
 
@@ -237,7 +264,7 @@ class SupervisorChild(Child):
 
     @engages
     async def stop(self, reason: ExitReason, deadline: float) -> ExitReason:
-        await self.supervisor.stop(reason, trio.current_time() + self.seconds(deadline))
+        await self.supervisor.stop(reason, self.stops_by(deadline))
         return reason
 
     def set_aside(self, reason: ExitReason, error: ErrorContext | None) -> None:
@@ -266,3 +293,14 @@ class SupervisorChild(Child):
         for child in self.supervisor.children.values():
             child.forget()
         self.supervisor.kernel.supervisors.pop(self.supervisor.path, None)
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What comes of work that is known to wait for nothing: done here and now, without a task."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise AssertionError(f"{work} was not to wait")

@@ -169,7 +169,7 @@ def _is_below(task: Task, ancestor: Task) -> bool:
 
 
 def _waits(owner: Any, waiter: Waiter) -> list[Wait[Any]]:
-    return [Wait(owner, (part.awaited,), f"{name_of(owner)} {part.description}", waiter) for part in waiter.parts]
+    return [Wait(owner, part.awaited, f"{name_of(owner)} {part.description}", waiter) for part in waiter.parts]
 
 
 def _holds(cell: Cell) -> list[Wait[Any]]:
@@ -185,7 +185,7 @@ def needs_supervisor(cell: Cell) -> bool:
     """Whether it cannot go on before its supervisor has had a turn: it is not up yet, or has to be started again."""
     if cell in cell.supervisor.engaged or cell.refuses or cell.state != CLOSED:
         return False
-    return cell.life is None or not (cell.recovery.is_holding or cell.ending)
+    return cell.life is None or not (cell.ending or (cell.failures is not None and cell.failures.is_holding))
 
 
 def _waits_of_supervisor(supervisor: Supervisor) -> Iterator[Wait[Any]]:
@@ -218,13 +218,15 @@ def engages(method: F) -> F:
     @wraps(method)
     async def meanwhile(child: Child, *args: Any) -> Any:
         unit = child.unit
-        engaged = unit.supervisor.engaged if isinstance(unit, Cell) else [] if unit.parent is None else unit.parent.engaged
-        engaged.append(unit)
+        engaged = unit.supervisor.engaged if isinstance(unit, Cell) else {} if unit.parent is None else unit.parent.engaged
+        engaged[unit] = engaged.get(unit, 0) + 1
         try:
             if isinstance(unit, Cell):
                 unit.kernel.deadlocks.stopping(unit)
             return await method(child, *args)
         finally:
-            engaged.remove(unit)
+            engaged[unit] -= 1
+            if not engaged[unit]:
+                del engaged[unit]
 
     return cast("F", meanwhile)

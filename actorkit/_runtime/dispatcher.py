@@ -34,7 +34,7 @@ from actorkit._runtime.waits import DIE, PARKED as PARKED_MARK
 from actorkit.events import CleanupFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.deadlocks import Deadlocks
@@ -77,7 +77,9 @@ class Dispatcher:
         self.is_fenced = False  # whether the step that runs right now was left behind: what it sends is refused
         self._now = 0.0  # the time at which the present slice began
         self._slice_end = 0.0
+        self._runs_here = False  # whether `run_here` is at it
         self._asleep: trio.lowlevel.Task | None = None  # the role's holder, when there is nothing to do
+        self._is_vacant = False  # whether nobody holds the role, since there was nothing to do when its holder began to wait in trio
         self._idle: list[trio.lowlevel.Task] = []
         self._at_rest = at_rest
         self._crash = crash
@@ -89,9 +91,11 @@ class Dispatcher:
         nursery.start_soon(self._work)
 
     @property
-    def is_asleep(self) -> bool:
-        """Whether the role's holder sleeps, and nobody runs a cell in its place."""
-        return self._asleep is not None and self.current is None
+    def may_run_here(self) -> bool:
+        """Whether who asks right now may run the one who is asked itself: see `run_here`."""
+        if self.current is None:
+            return self._is_vacant or self._asleep is not None
+        return not self._runs_here
 
     @property
     def at(self) -> object:
@@ -103,7 +107,7 @@ class Dispatcher:
     @property
     def is_quiet(self) -> bool:
         """Whether no cell is ready and no step is under way, parked ones aside."""
-        return self._asleep is not None and not self.ready and not self.waiting
+        return (self._is_vacant or self._asleep is not None) and not self.ready and not self.waiting
 
     def make_ready(self, cell: Cell) -> None:
         """Puts `cell` on the ready queue; it must not be there."""
@@ -112,6 +116,8 @@ class Dispatcher:
         if self._asleep is not None:
             task, self._asleep = self._asleep, None
             reschedule(task)
+        elif self._is_vacant:
+            self._hand_over()
 
     def parkable(self) -> Cell | None:
         """The cell that may park here: in a handler driven by the role's holder that has entered no scope or nursery.
@@ -135,27 +141,38 @@ class Dispatcher:
         await checkpoint()
         self.budget = BUDGET
 
-    async def breathe_now_and_then(self) -> None:
-        """For a wait that was over before it began: meets a cancel, and gives others their turn every so often."""
-        await (self.breathe() if self.budget <= 0 else checkpoint_if_cancelled())
-        self.budget -= 1
+    def breathe_now_and_then(self, cost: int = 1) -> Awaitable[None] | None:
+        """For a wait that was over before it began: what gives others their turn every so often, and a task's cancellation its."""
+        self.budget -= cost
+        if self.budget < 0:
+            return self.breathe()
+        return checkpoint_if_cancelled() if self.current is None else None
 
     def run_here(self, cell: Cell) -> None:
-        """Handles one message of an idle, plain cell in the task that asks, while the role's holder sleeps.
+        """Handles one message of an idle, plain cell in the task of who asks: a trio task, while nobody drives cells, or an actor.
 
-        That spares two task switches, ten times the cost of the ask. (Never an async handler: a cancel of this task would hit it.)
+        That spares two task switches, ten times the cost of the ask, or the asker's parking, twice its cost. (Never an async
+        handler: a cancel of this task would hit it. And not one inside another: who asks has a turn, not a whole chain of them.)
         """
-        cell.state, self.current = RUNNING, cell
-        began = time.perf_counter()
+        asker, self.current, self._runs_here = self.current, cell, True
+        cell.state = RUNNING
+        slice_end = time.perf_counter() + SLICE if asker is None else self._slice_end
         try:
             (cell.context or cell.own_context()).run(cell.handle_plain, 1)
         except BaseException as error:  # kept by whoever ends the system, and raised there
-            cell.close()
-            self._crash(error)
+            # No scope is asked whether it was cancelled: a plain handler meets none, so a cancellation it raises was kept.
+            if (failure := failure_in(error)) is not None:
+                cell.step_failed(failure)
+            else:
+                cell.close()
+                self._crash(error)
         finally:
-            self.current = None
-        cell.settle()
-        self.budget -= ASK_COST if time.perf_counter() - began < SLICE else BUDGET
+            self.current, self._runs_here = asker, False
+        if cell.stop or cell.arrivals or cell.ending:
+            cell.settle()
+        else:
+            cell.state = IDLE
+        self.budget -= ASK_COST if time.perf_counter() < slice_end else BUDGET
 
     # ------------------------------------------------------------------------------------------------ workers
 
@@ -262,11 +279,17 @@ class Dispatcher:
         self.waiting += 1
         if cell.killed:
             worker.scope.cancel()
-        self._hand_over()
+        if self.ready:
+            self._hand_over()
+        else:
+            self._is_vacant = True  # a switch of tasks less, if nothing comes meanwhile
         await _forward(coroutine, trap, partial(self._step, worker, cell.own_context().run))
         if worker.scope.cancel_called:
             return False  # this worker is spent; the rest is done in _leave
+        has_role, self._is_vacant = self._is_vacant, False
         self._step_over(worker, cell)
+        if has_role:
+            return True
         if len(self._idle) >= IDLE_WORKERS:
             return False
         self._idle.append(worker.task)
@@ -279,6 +302,7 @@ class Dispatcher:
         return True
 
     def _hand_over(self) -> None:
+        self._is_vacant = False
         if self._idle:
             reschedule(self._idle.pop())
         elif self.nursery is not None:

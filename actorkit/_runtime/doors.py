@@ -5,16 +5,14 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import evolve
-
-from actorkit._runtime.ledger import PortCounts, total
+from actorkit._runtime.ledger import Sums
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.port_settings import PortSettings
 from actorkit._runtime.waits import Envelope, handling
 from actorkit.errors import DeadlockError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.groups import GroupCell, MemberCell
@@ -56,7 +54,7 @@ class Keeper(Protocol):
 class Door(Mailbox):
     """One in-port of a group: passes each message on to the mailbox of a member."""
 
-    __slots__ = ("absorbed", "group", "pick")
+    __slots__ = ("absorbed", "group", "line", "pick")
 
     is_door = True
 
@@ -66,7 +64,8 @@ class Door(Mailbox):
         super().__init__(group, plain)
         self.group = group
         self.limit = 0
-        self.absorbed = PortCounts()  # what members that exist no more have dealt with
+        self.absorbed = Sums()  # what members that exist no more have dealt with
+        self.line: dict[Waiter, None] | None = None  # where any member will do: the senders that wait for room, in order
         self.pick: Callable[[Any], Mailbox]  # once it is known where to find this door
 
     def _checked(self, message: Any) -> Mailbox:
@@ -92,14 +91,14 @@ class Door(Mailbox):
         else:
             mailbox.send_nowait(message)
 
-    def emit(self, message: Any, emitter: Cell) -> None:
+    def emit(self, emitter: Cell, message: Any) -> None:
         if not isinstance(message, self.types):
             raise self.wrong_type(message)
         mailbox = self.group.keeper.pick_anyway(self, message)
         if mailbox is self:
-            super().emit(message, emitter)
+            super().emit(emitter, message)
         else:
-            mailbox.emit(message, emitter)
+            mailbox.emit(emitter, message)
 
     def ask(self, envelope: Envelope) -> None:
         mailbox, asker = self._checked(envelope.message), handling.get()
@@ -132,13 +131,45 @@ class Door(Mailbox):
         self.overflow.waits_no_more(self, waiter)
         self.group.keeper.pick_anyway(self, payload(waiter.item)).take_over(waiter)
 
-    def absorb(self, counts: PortCounts) -> None:
-        """A member is no more: its numbers stay."""
-        self.absorbed = total([self.absorbed, counts])
+    # Where any member will do, senders wait in one line: whichever member has room first takes the message of the first of
+    # them. Each waits at a mailbox as well, the one that was picked, by whose clock its patience runs. As long as there is a
+    # line, no member takes a message past it: their `limit` is 0.
 
-    def counts(self) -> PortCounts:
-        of_members = [each.mailboxes[self.name].counts() for each in self.group.keeper.members() if self.name in each.mailboxes]
-        return total([super().counts(), self.absorbed, *of_members])
+    def stand_in_line(self, waiter: Waiter) -> None:
+        """A sender begins to wait, or goes on with that at another member: then it keeps its place."""
+        if self.line is not None:
+            self.line.setdefault(waiter)
+            for mailbox in self._mailboxes():
+                mailbox.limit = 0
+
+    def leave_line(self, waiter: Waiter) -> None:
+        """A sender's wait is over, whatever ended it."""
+        if self.line and waiter in self.line:
+            del self.line[waiter]
+            if not self.line:
+                for mailbox in self._mailboxes():
+                    mailbox.make_room()
+
+    def _mailboxes(self) -> list[Mailbox]:
+        return [each.mailboxes[self.name] for each in self.group.keeper.members() if self.name in each.mailboxes]
+
+    def absorb(self, mailbox: Mailbox) -> None:
+        """A member is no more: its numbers stay."""
+        self.absorbed.add(mailbox.numbers(), mailbox.reasons())
+
+    def _sums(self) -> Sums:
+        sums = Sums()
+        sums.add(super().numbers(), super().reasons())
+        sums.add(self.absorbed.numbers, self.absorbed.reasons)
+        for mailbox in self._mailboxes():
+            sums.add(mailbox.numbers(), mailbox.reasons())
+        return sums
+
+    def numbers(self) -> tuple[int, ...]:
+        return self._sums().numbers
+
+    def reasons(self) -> tuple[Mapping[str, int] | None, ...]:
+        return self._sums().reasons
 
 
 class MemberMailbox(Mailbox):
@@ -157,9 +188,9 @@ class MemberMailbox(Mailbox):
     def address(self) -> str:
         return self.door.path
 
-    def counts(self) -> PortCounts:
-        counts = super().counts()
-        return evolve(counts, accepted=counts.accepted - self._moved)
+    def numbers(self) -> tuple[int, ...]:
+        accepted, *others = super().numbers()
+        return accepted - self._moved, *others
 
     def _offer(self, item: Any) -> bool:
         if self.cell.passive:  # somebody has kept the address of one that sleeps: it may be awake again, elsewhere
@@ -171,6 +202,40 @@ class MemberMailbox(Mailbox):
             self._awake(waiter.item)._wait_for_room(waiter)
         else:
             super()._wait_for_room(waiter)
+            self.door.stand_in_line(waiter)
+
+    def _admit_waiting(self, waiter: Waiter) -> Any:
+        self.door.leave_line(waiter)
+        return super()._admit_waiting(waiter)
+
+    def leave_room(self, waiter: Waiter) -> None:
+        self.door.leave_line(waiter)
+        super().leave_room(waiter)
+
+    def make_room(self) -> None:
+        line = self.door.line
+        if line:
+            self.overflow.refill(self)
+            while line and self._takes_more:
+                waiter = next(iter(line))
+                at = waiter.mailbox
+                if at is None:
+                    raise AssertionError(f"{self.path}: somebody in line does not wait")
+                at.room.remove(waiter)
+                self.put(at._admit_waiting(waiter))
+        super().make_room()
+        if line:
+            self.limit = 0
+
+    @property
+    def _takes_more(self) -> bool:
+        if len(self.queue) >= self.capacity or self.overflow.spilled or self.cell.refuses:
+            return False
+        return self.cell in self.door.group.keeper.active()
+
+    @property
+    def servers(self) -> tuple[Cell, ...]:
+        return (tuple(self.door.group.keeper.active()) if self.door.line is not None else ()) or (self.cell,)
 
     def _awake(self, item: Any) -> Mailbox:
         return self.door.group.keeper.pick_anyway(self.door, payload(item))

@@ -2,7 +2,8 @@
 
 An actor that has none of these has no gates. Where there are some, it handles its messages one by one, and each is let
 through first: `admit` says whether the next one may be handled now. If not, it stays at the head of its port, and the
-actor takes no other, so that order holds; when its time has come, the actor opens again.
+actor takes no other, so that order holds; when its time has come, the actor opens again. A batch is let through as one:
+a breaker hears of it as of one message, a throttle as of so many.
 """
 
 from __future__ import annotations
@@ -76,28 +77,32 @@ class Gates:
 
     def admit(self, arrivals: Arrivals) -> int:
         """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
-        self.heard(Outcome.IGNORED)  # of a message that was cut short
         while arrivals and arrivals[0].is_paused:
             arrivals.popleft().queue.popleft()  # sets that entry aside
         if not arrivals:
+            self.heard(Outcome.IGNORED)  # as below
             return 0
-        port = arrivals[0]
+        return int(self.admit_from(arrivals[0], 1))
+
+    def admit_from(self, port: Mailbox, messages: int) -> bool:
+        """Whether the next message of this port, or a batch of so many, may be handled now; if not, the actor is closed until it may."""
+        self.heard(Outcome.IGNORED)  # of a message that was cut short
         now = self._cell.kernel.now()
         gate = self._of_ports.get(port.name)
         buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
         closed_for = 0.0 if gate is None or gate.breaker is None else gate.breaker.retry_after(now)
-        opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(1) for bucket in buckets)])
+        opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(messages) for bucket in buckets)])
         if opens is None or opens > now:
             self._cell.stand_still()
             self._cell.recovery.hold_until(opens)
-            return 0
+            return False
         self._cell.go_on()
         for bucket in buckets:
-            bucket.try_take(1, now)
+            bucket.take(messages, now)
         if gate is not None and gate.breaker is not None:
             self._token, self._breaker = gate.breaker.acquire(now), gate.breaker
         self._port, self._processed = port, port.processed
-        return 1
+        return True
 
     def step_done(self) -> None:
         """The message that was let through has been dealt with, unless it is to be tried again."""
@@ -120,9 +125,14 @@ class Gates:
 
     def heard_failure(self, error: ErrorContext, *, breaks: bool) -> None:
         """The message that was let through last has failed; `breaks`: the policy has the breaker deal with that, whatever it is."""
-        if self._breaker is not None and error.exception is not None:
-            counts = breaks or error.category in _AT_FAULT
-            self.heard(self._breaker.settings.outcome(error.exception) if counts else Outcome.IGNORED)
+        if error.exception is not None:
+            self.heard_error(error.exception, error.category, breaks=breaks)
+
+    def heard_error(self, error: BaseException, category: ErrorCategory, *, breaks: bool = False) -> None:
+        """The same for a batch, whose failure is nobody's yet."""
+        if self._breaker is not None:
+            counts = breaks or category in _AT_FAULT
+            self.heard(self._breaker.settings.outcome(error) if counts else Outcome.IGNORED)
 
     def slow_down(self, delivered: int) -> None:
         """Something has run out: the actor goes on at half its rate so far, and comes back to it as quiet returns.

@@ -28,6 +28,10 @@ class PoolSpec(ChildSpec[A_co], Generic[A_co]):
     route: Route = round_robin
 
     @property
+    def waits_to_start(self) -> bool:
+        return True
+
+    @property
     def title(self) -> str:
         """How error texts name it: `pool 'parser'`."""
         return f"pool {self.name!r}"
@@ -50,6 +54,10 @@ class KeyedSpec(ChildSpec[A_co], Generic[A_co]):
     by: Callable[[Any], Hashable]
     passivate_after: float = 60.0
     max_active: int | None = None
+
+    @property
+    def waits_to_start(self) -> bool:
+        return True
 
     @property
     def title(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import trio
 from attrs import evolve
 
 from actorkit._runtime.child import Child, SupervisorChild
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.ref import ActorRef
     from actorkit.policy.taxonomy import ErrorContext
 
 
@@ -34,7 +34,7 @@ class Group(Supervisor):
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, parent: Supervisor, members: Sequence[ChildSpec[Any]]) -> None:
         self.children = {}
         self.group = GroupCell(kernel, spec, path, parent, self)
-        kernel.cells[path] = self.group
+        kernel.cells.add(self.group)
         super().__init__(
             kernel,
             SupervisorSpec(
@@ -108,15 +108,17 @@ class Group(Supervisor):
         children = list(self.children.values())
         for child in children:
             self._cancel_alarm(child)
-        async with trio.open_nursery() as nursery:
-            for child in children:
-                nursery.start_soon(child.stop, reason, deadline)
+        await self._stop_together(children, reason, deadline)
 
     async def _count_and_restart(self, child: Child, exit: Exit) -> None:
         await super()._count_and_restart(child, exit)
-        out = sum(each.quarantined for each in self.children.values())
+        out = self._count_out()
         if self._turns.is_open and self._is_failing(out):
             await self._give_up(f"{out} of its {len(self.children)} members are set aside", exit.error)
+
+    def _count_out(self) -> int:
+        """How many members are set aside."""
+        return sum(each.quarantined for each in self.children.values())
 
     def _is_failing(self, out: int) -> bool:
         return 2 * out > len(self.children)
@@ -129,13 +131,18 @@ class Group(Supervisor):
 class GroupChild(SupervisorChild):
     """A group as its supervisor sees it."""
 
+    __slots__ = ("group", "kind")
+
     def __init__(self, group: Group, spec: ChildSpec[Any]) -> None:
         # The options are its members'; what is asked of the group itself is asked of a supervisor.
         own = evolve(spec, shutdown=Shutdown.INFINITY, on_exhausted=None, max_restarts=None, within=None, backoff=None)
         super().__init__(group, own)
         self.kind = group.kind
         self.group = group.group
-        self.ref = self.group.ref
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        return self.group.ref
 
     @property
     def is_drained(self) -> bool:

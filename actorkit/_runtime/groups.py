@@ -12,6 +12,7 @@ last words of their streams together, when all of them have worked off what came
 from __future__ import annotations
 
 import sys
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,21 +46,10 @@ class MemberCell(Cell):
 
     def mailbox(self, name: str) -> Mailbox:
         door = self.group.door(name)  # a new one asks each member for its mailbox
-        mailbox = self.mailboxes.get(name)
-        if mailbox is None:
-            port = self.in_ports[name]
-            mailbox = self.mailboxes[name] = MemberMailbox(self, port, door)
-            if self.life is not None:
-                mailbox.handler = port.bound_to(self.life.actor)
-        return mailbox
+        return self.mailboxes.get(name) or self.add_mailbox(MemberMailbox(self, self.in_ports[name], door))
 
     def outlet(self, name: str) -> Outlet:
-        outlet = self.outlets.get(name)
-        if outlet is None:
-            shared = self.group.outlet(name)
-            outlet = super().outlet(name)
-            outlet.lines, outlet.targets = shared.lines, shared.targets
-        return outlet
+        return self.outlets.get(name) or self.add_outlet(MemberOutlet(self, self.group.outlet(name)))
 
     def close_wires(self) -> None:
         """They are the group's."""
@@ -109,16 +99,19 @@ class MemberCell(Cell):
                 mailbox.move_waiting(owner)
 
     def _move_queued(self, owner: Callable[[Mailbox, Any], Mailbox], keep_tried: bool) -> None:
+        plain: type[deque[Any]] = deque  # without a look at what is moved: a pause is this member's own, and what stays has not come anew
+        if self.aside is not None:
+            self.aside.unshelve()
         arrivals = self.arrivals
         for _ in range(len(arrivals)):
             mailbox = arrivals.popleft()
-            item = mailbox.queue.popleft()
+            item = plain.popleft(mailbox.queue)
             stays = keep_tried and type(item) is Envelope and item.attempts
             to = mailbox if stays else owner(mailbox, payload(item))
             if to is not mailbox and isinstance(mailbox, MemberMailbox):
                 mailbox.move(item, to)
             else:
-                mailbox.queue.append(item)
+                plain.append(mailbox.queue, item)
                 arrivals.append(mailbox)
 
 
@@ -135,7 +128,8 @@ class GroupCell(Cell):
         """The door of one of its in-ports, made when first needed."""
         door = self.mailboxes.get(name)
         if not isinstance(door, Door):
-            door = self.mailboxes[name] = Door(self, self.in_ports[name])
+            door = Door(self, self.in_ports[name])
+            self.mailboxes = {**self.mailboxes, name: door}
             door.pick = self.keeper.picker(door)
         return door
 
@@ -143,10 +137,10 @@ class GroupCell(Cell):
         return self.door(name)
 
     def outlet(self, name: str) -> Outlet:
-        outlet = self.outlets.get(name)
-        if outlet is None:
-            outlet = self.outlets[name] = GroupOutlet(self, self.actor_class.actorkit_blueprint.out_ports[name])
-        return outlet
+        return self.outlets.get(name) or self.add_outlet(GroupOutlet(self, self.actor_class.actorkit_blueprint.out_ports[name]))
+
+    def forget(self) -> None:
+        """Its doors stay: they know what becomes of what is still sent here."""
 
     @property
     def has_mail(self) -> bool:
@@ -173,6 +167,21 @@ class GroupCell(Cell):
             self.life.drain_together()
 
 
+class MemberOutlet(Outlet):
+    """One out-port of one member: the group's wires."""
+
+    __slots__ = ("_shared",)
+
+    def __init__(self, member: MemberCell, shared: Outlet) -> None:
+        super().__init__(member, member.actor_class.actorkit_blueprint.out_ports[shared.name])
+        self._shared = shared
+        self.lines, self.targets, self.channels = shared.lines, shared.targets, shared.channels
+
+    def discard(self) -> None:
+        self.discarded += 1
+        self._shared.discard()
+
+
 class GroupOutlet(Outlet):
     """One out-port of a group: its members share the wires."""
 
@@ -181,10 +190,9 @@ class GroupOutlet(Outlet):
     cell: GroupCell
 
     def renew(self) -> None:
-        name = self.path.rpartition(".")[2]
         for member in self.cell.keeper.members():
-            if name in member.outlets:
-                member.outlets[name].renew()
+            if self.name in member.outlets:
+                member.outlets[self.name].renew()
 
 
 class GroupLife(Incarnation):
@@ -246,6 +254,10 @@ class GroupLife(Incarnation):
         if not self._group.drained and all(each is not None and self._said.get(each) for each in lives):
             self.end_streams()
 
+    @property
+    def is_winding_up(self) -> bool:
+        return any(life.is_winding_up for life in self._lives())
+
     def tell_drained(self, then: Callable[[Any], None]) -> None:
         for life in self._lives():
             life.tell_drained(lambda _: None)
@@ -257,7 +269,7 @@ class GroupLife(Incarnation):
             life.cell.ending, life.cell.drained = False, True
         group.kernel.events.publish(ActorDrained(group.path))
         group.close_wires()
-        if any(name not in group.mailboxes or not group.mailboxes[name].wired for name in group.in_ports):
+        if any(name not in group.mailboxes or not group.mailboxes[name].is_in_stream for name in group.in_ports):
             for life in self._lives():
                 if life.cell.state == CLOSED:
                     life.cell.open()

@@ -15,7 +15,7 @@ def hold(emitter: Cell, mailbox: Mailbox) -> None:
     """It has emitted into a full port: it takes no new message until that is back within its capacity."""
     if not emitter.holds:
         emitter.held_since = emitter.kernel.next_hold()
-    emitter.holds.append(mailbox)
+    emitter.holds = (*emitter.holds, mailbox)
     emitter.stop = True
     if emitter.state == IDLE:
         emitter.settle()
@@ -23,7 +23,7 @@ def hold(emitter: Cell, mailbox: Mailbox) -> None:
 
 def let_go(emitter: Cell, mailbox: Mailbox) -> None:
     """That port is back within its capacity."""
-    emitter.holds.remove(mailbox)
+    emitter.holds = tuple(each for each in emitter.holds if each is not mailbox)
     if not emitter.holds and emitter.state == HELD:
         emitter.settle()
 
@@ -31,7 +31,8 @@ def let_go(emitter: Cell, mailbox: Mailbox) -> None:
 def release_holds(emitter: Cell) -> None:
     """It need not wait for anybody any more."""
     for mailbox in emitter.holds:
-        mailbox.held.remove(emitter)
-    emitter.holds.clear()
+        if mailbox.held is not None:
+            mailbox.held.remove(emitter)
+    emitter.holds = ()
     if emitter.state == HELD:
         emitter.settle()

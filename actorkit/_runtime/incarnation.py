@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -18,17 +18,17 @@ from actorkit._runtime.ports import fits
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.timers import Timer
-from actorkit._runtime.waits import acting, handling
-from actorkit._runtime.watching import Link, Watcher
+from actorkit._runtime.waits import Acting, acting
+from actorkit._runtime.watching import Link, Watcher, unwatch, watch
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
-from actorkit.policy.checks import check_seconds, check_type
+from actorkit.policy.checks import check_flag, check_seconds, check_type
 from actorkit.policy.restart import Restart
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Mapping
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.aside import Aside
@@ -56,35 +56,44 @@ async def _await(fn: Callable[..., Awaitable[T]], *args: Any) -> T:
     return await fn(*args)
 
 
+NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
 class Incarnation:
     """One life of an actor, from its construction to `on_stop`."""
 
     __slots__ = (
-        "_last_words", "_last_words_said", "actor", "cell", "constructed", "ended", "hooks", "log", "number", "run_is_over",
-        "run_scope", "senders", "silences", "started", "tasks", "timers", "told_drained", "watching",
+        "_last_words", "_last_words_said", "actor", "cell", "constructed", "ended", "hooks", "number", "run_is_over", "run_scope",
+        "senders", "silences", "started", "tasks", "timers", "told_drained", "watching",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, number: int) -> None:
         self.cell = cell
         self.number = number
         self.hooks = cell.actor_class.actorkit_blueprint.hooks
-        self.log = ActorLog(cell.path, number)
-        self.senders: dict[str, Sender[Any]] = {}
-        self.tasks: set[trio.CancelScope] = set()
-        self.timers: dict[Timer, None] = {}
-        self.watching: list[Cell] = []
-        self.silences: list[IdleWatch] = []
+        # whatever holds something is made when there is something to hold
+        self.senders: Mapping[str, Sender[Any]] = NONE
+        self.tasks: set[trio.CancelScope] | None = None
+        self.timers: dict[Timer, None] | None = None
+        self.watching: list[tuple[Cell, Watcher]] | None = None
+        self.silences: tuple[IdleWatch, ...] = ()
         self.run_is_over = "run" not in self.hooks or cell.drained
         self.run_scope: trio.CancelScope | None = None
         self.constructed = self.started = self.ended = False
-        self.told_drained = False  # on_drained has been called
+        self.told_drained: trio.CancelScope | None = None  # the task of on_drained, once that has been called
         self._last_words: trio.CancelScope | None = None  # on_stop, once it has been called
-        self._last_words_said = trio.Event()
+        self._last_words_said: trio.Event | None = None
         self.actor: Actor
+
+    @property
+    def log(self) -> ActorLog:
+        """Its log."""
+        return ActorLog(self.cell.path, self.number)
 
     def sender(self, name: str) -> Sender[Any]:
         """The sender for one of its out-ports, made when first used."""
-        sender = self.senders[name] = Sender(self.cell.outlet(name), self)
+        sender: Sender[Any] = Sender(self.cell.outlet(name), self)
+        self.senders = {**self.senders, name: sender}
         if self.ended:
             sender.close()
         return sender
@@ -98,7 +107,7 @@ class Incarnation:
             Exception: whatever the constructor, `restore` or `on_start` raised; `trio.TooSlowError` after `start_timeout`.
         """
         spec, actor_class = self.cell.spec, self.cell.actor_class
-        with self.acting():
+        with Acting(self.cell):
             # As `actor_class(…)`, but so that the constructor may use self.path and the like already.
             actor: Actor = actor_class.__new__(actor_class, *spec.args, **spec.kwargs)
             self.actor = actor
@@ -133,16 +142,6 @@ class Incarnation:
         else:
             self.check_ending()
 
-    @contextmanager
-    def acting(self) -> Generator[None]:
-        """What runs inside acts for this actor, and keeps it from handling messages meanwhile: a hook."""
-        tokens = acting.set(self.cell), handling.set(self.cell)
-        try:
-            yield
-        finally:
-            acting.reset(tokens[0])
-            handling.reset(tokens[1])
-
     # ------------------------------------------------------------------------------------------------ tasks
 
     def spawn(
@@ -155,6 +154,8 @@ class Incarnation:
         kernel = self.cell.kernel
         kernel.begin()
         scope = trio.CancelScope()
+        if self.tasks is None:
+            self.tasks = set()
         self.tasks.add(scope)
         context = kernel.context.copy()
         context.run(acting.set, self.cell)
@@ -182,7 +183,7 @@ class Incarnation:
             elif cell.recovery.life_failed(where, error) and anyway:
                 then(None)
         finally:
-            if scope in self.tasks:
+            if self.tasks is not None and scope in self.tasks:
                 self.tasks.remove(scope)
                 cell.notice_rest()
                 self.check_drained()
@@ -217,12 +218,15 @@ class Incarnation:
             raise mailbox.wrong_type(message)
         timer = Timer(self, trio.current_time() + delay, period, mailbox, message)
         if not self.ended:
+            if self.timers is None:
+                self.timers = {}
             self.timers[timer] = None
             timer.arm()
         return timer
 
     def watch(self, ref: ActorRef[Any], port: InPort[Any, Any, Any], restarts: bool) -> None:
         """See `Actor.watch`."""
+        check_flag(f"{self.cell.path}: watch", "restarts", restarts)
         mailbox = self.own_mailbox(port)
         if not fits(Down, mailbox.types):
             raise MessageTypeError(
@@ -238,10 +242,12 @@ class Incarnation:
         owner = f"{self.cell.path}: {used}"
         target = check_type(owner, "ref", ref, ActorRef, "the address of an actor, such as self.system.ref(Class)").cell
         if target.refuses:
-            watcher.admit(target.farewell or Down(ref, ExitReason.SHUTDOWN))
+            watcher.admit(Down(ref, *(target.farewell or (ExitReason.SHUTDOWN, None))))
         elif not self.ended:
-            target.watchers[watcher] = restarts
-            self.watching.append(target)
+            watch(target, watcher, restarts=restarts)
+            if self.watching is None:
+                self.watching = []
+            self.watching.append((target, watcher))
 
     @property
     def aside(self) -> Aside:
@@ -267,7 +273,7 @@ class Incarnation:
         """From now on its ports with an `idle_timeout` are watched."""
         for mailbox in self.cell.mailboxes.values():
             if mailbox.settings.idle_timeout is not None and isinstance(mailbox.queue, AttentiveQueue):
-                self.silences.append(IdleWatch(mailbox, mailbox.settings.idle_timeout, mailbox.queue))
+                self.silences = (*self.silences, IdleWatch(mailbox, mailbox.settings.idle_timeout, mailbox.queue))
 
     # ------------------------------------------------------------------------------------------------ the end of its streams
 
@@ -289,7 +295,7 @@ class Incarnation:
         cell = self.cell
         if not cell.ending or cell.state != IDLE or cell.has_mail or (cell.aside is not None and not cell.aside.is_empty):
             return False
-        return not self.tasks and all(timer.period is not None for timer in self.timers)
+        return not self.tasks and all(timer.period is not None for timer in self.timers or ())
 
     def drain(self) -> None:
         """Says the last words of its streams, and ends them."""
@@ -298,14 +304,18 @@ class Incarnation:
 
     def tell_drained(self, then: Callable[[Any], None]) -> None:
         """Runs `on_drained`, if there is one and it has not been called yet, and goes on with `then`."""
-        if "on_drained" in self.hooks and not self.told_drained:
-            self.told_drained = True
-            self.spawn("on_drained", self._on_drained, (), then, anyway=True)
+        if "on_drained" in self.hooks and self.told_drained is None:
+            self.told_drained = self.spawn("on_drained", self._on_drained, (), then, anyway=True)
         else:
             then(None)
 
+    @property
+    def is_winding_up(self) -> bool:
+        """Whether its `run`, or its `on_drained`, has begun and not ended."""
+        return self.tasks is not None and (self.run_scope in self.tasks or self.told_drained in self.tasks)
+
     async def _on_drained(self) -> None:
-        with self.acting():
+        with Acting(self.cell):
             await type(self.actor).on_drained(self.actor)
 
     def end_streams(self, _: object = None) -> None:
@@ -324,12 +334,12 @@ class Incarnation:
 
     def cancel_tasks(self) -> None:
         """Cancels `run`, a hook in progress and background tasks."""
-        for scope in list(self.tasks):
+        for scope in list(self.tasks or ()):
             scope.cancel()
 
     def abandon_tasks(self) -> None:
         """Leaves tasks behind that do not end, although they were cancelled."""
-        for _ in range(len(self.tasks)):
+        while self.tasks:
             self.tasks.pop()
             self.cell.kernel.done()
 
@@ -346,17 +356,17 @@ class Incarnation:
                 self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "snapshot", error))
         return None
 
-    async def finish(self, reason: ExitReason, seconds: float) -> None:
-        """Ends it: runs `on_stop`, in so many seconds, then nothing of it is left.
+    async def finish(self, reason: ExitReason, until: float) -> None:
+        """Ends it: runs `on_stop`, until this time at most, then nothing of it is left.
 
         May be called again when its caller was cancelled: an `on_stop` under way then has what is left of the shorter time.
         """
         if self.started and "on_stop" in self.hooks:
-            until = trio.current_time() + seconds
-            if self._last_words is None:
-                self._last_words = trio.CancelScope(deadline=until)
-                with self.acting():
-                    self.cell.kernel.launch(self._say_last_words, self._last_words, reason)
+            until = max(until, trio.current_time())
+            if self._last_words is None or self._last_words_said is None:
+                self._last_words, self._last_words_said = trio.CancelScope(deadline=until), trio.Event()
+                with Acting(self.cell):
+                    self.cell.kernel.launch(self._say_last_words, self._last_words, self._last_words_said, reason)
             self._last_words.deadline = min(self._last_words.deadline, until)
             with trio.move_on_at(self._last_words.deadline + FENCE_AFTER) as patience:
                 await self._last_words_said.wait()
@@ -364,20 +374,22 @@ class Incarnation:
                 self.cell.kernel.events.publish(ActorUnresponsive(self.cell.path, self.number, FENCE_AFTER))
         self.ended = True
         self.cancel_tasks()  # that on_stop may have begun
-        for timer in list(self.timers):
+        for timer in list(self.timers or ()):
             timer.cancel()
         for silence in self.silences:
             silence.cancel()
         for sender in self.senders.values():
             sender.close()
-        for target in self.watching:
-            target.forget_watcher(self.cell)
+        for target, watcher in self.watching or ():
+            unwatch(target, watcher)
+        if self.constructed and not self.tasks:
+            del self.actor  # which leads back here: it need not wait for the garbage collector
 
-    async def _say_last_words(self, scope: trio.CancelScope, reason: ExitReason) -> None:
+    async def _say_last_words(self, scope: trio.CancelScope, said: trio.Event, reason: ExitReason) -> None:
         try:
             with scope:
                 await _await(type(self.actor).on_stop, self.actor, reason)
         except Exception as error:
             self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "on_stop", error))
         finally:
-            self._last_words_said.set()
+            said.set()

@@ -14,7 +14,8 @@ from trio.lowlevel import enable_ki_protection
 from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
-from actorkit._runtime.ledger import NUMBERS, PortCounts, total
+from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
+from actorkit._runtime.register import Register
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics
@@ -56,14 +57,14 @@ class Kernel:
         self.context: Context = copy_context()
         self.nursery: trio.Nursery  # from `start` on
         self.token: trio.lowlevel.TrioToken
-        self.cells: dict[str, Cell] = {}
+        self.cells = Register()
         self.supervisors: dict[str, Supervisor] = {}
         self.makers: dict[type[Spec], Callable[[Kernel, Any, str, Supervisor], Child]] = {}  # of children that are groups: see pools.py
         self.retries = 0
         self.restarts = 0
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
         self._moment = (-1.0, datetime.now(UTC))
-        self._retired = PortCounts()  # of ports that no longer exist
+        self._retired = Sums()  # of ports that no longer exist
         self._late = 0  # dead letters to those ports
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
@@ -123,10 +124,11 @@ class Kernel:
 
     def remove(self, cell: Cell) -> None:
         """An actor exists no more; its numbers stay in the totals."""
-        self._retired = total([self._retired, *(mailbox.counts() for mailbox in cell.mailboxes.values())])
+        for mailbox in cell.mailboxes.values():
+            self._retired.add(mailbox.numbers(), mailbox.reasons())
         self.topics.forget(cell)
-        if self.cells.get(cell.path) is cell:
-            del self.cells[cell.path]
+        cell.forget()
+        self.cells.remove(cell)
 
     def note_arrival(self, cell: Cell) -> None:
         """A message came for an actor that has been stopped; if that exists no more, the totals count it here."""
@@ -138,7 +140,7 @@ class Kernel:
         """The numbers of ports that no longer exist, together."""
         late = self._late
         by: dict[str, int] = {DeadLetterReason.RECEIVER_STOPPED: late} if late else {}
-        return total([self._retired, PortCounts(accepted=late, dead_lettered=late, dead_lettered_by=by)])
+        return total([self._retired.counts(), PortCounts(accepted=late, dead_lettered=late, dead_lettered_by=by)])
 
     def find_port(self, path: str) -> Mailbox | None:
         """The mailbox with this path: `"root/flights/parser.in_row"`."""
@@ -176,6 +178,7 @@ class Kernel:
         """Waits until nothing can happen any more by itself."""
         while not self.is_quiet:
             await self.wait_for_a_look()
+        await trio.lowlevel.checkpoint_if_cancelled()  # what ended the last thing under way may have ended the system
 
     async def wait_settled(self) -> None:
         """Waits until nothing is queued or in hand."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from actorkit._runtime.actor_child import ActorChild
-from actorkit._runtime.child import Child
+from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell
@@ -30,7 +30,7 @@ from actorkit.events import ActorStopped
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from actorkit._runtime.group_specs import KeyedSpec
     from actorkit._runtime.kernel import Kernel
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 FAILING: Final = 3
 """Keys set aside, at least, when the group fails because they are more than half of those awake."""
+
+
+NOTHING_KEPT: Final = object()
 
 
 class KeyedCell(MemberCell):
@@ -54,7 +57,7 @@ class KeyedCell(MemberCell):
         self.key = key
         self.kept: tuple[object, int] | None = None  # its state, and the version of that
         self._steps = 1 if "snapshot" in spec.actor.actorkit_blueprint.hooks else sys.maxsize  # messages in a row
-        self.used_at = 0.0
+        self.used_at = self.began
 
     async def handle(self, limit: int) -> None:
         await super().handle(min(limit, self._steps))
@@ -92,15 +95,17 @@ class KeyedCell(MemberCell):
 class KeyedChild(ActorChild):
     """One key's actor as its supervisor sees it."""
 
+    __slots__ = ("_keeper",)
+
     cell: KeyedCell
 
     def __init__(self, cell: KeyedCell, spec: ChildSpec[Any], keeper: Keyed) -> None:
         super().__init__(cell, spec)
         self._keeper = keeper
 
-    async def start(self) -> None:
-        self._carried = self.cell.kept
-        await super().start()
+    @property
+    def carried(self) -> tuple[object, int] | None:
+        return self.cell.kept
 
     def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self._keeper.out += not self.quarantined
@@ -114,7 +119,8 @@ class KeyedChild(ActorChild):
     def forget(self) -> None:
         self._keeper.out -= self.quarantined
         for name, mailbox in self.cell.mailboxes.items():
-            self._keeper.group.door(name).absorb(mailbox.counts())
+            self._keeper.group.door(name).absorb(mailbox)
+        self.cell.forget()
 
 
 class Keyed(Group):
@@ -128,10 +134,9 @@ class Keyed(Group):
         self._passivate_after = spec.passivate_after
         self._max_active = math.inf if spec.max_active is None else spec.max_active
         hooks = spec.actor.actorkit_blueprint.hooks
-        self._starts_at_once = "on_start" not in hooks
         self._ends_at_once = "on_stop" not in hooks
         self._awake: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # by key; the one used last comes last
-        self._asleep: dict[Hashable, tuple[object, int]] = {}  # the state of those who have one
+        self._asleep: dict[Hashable, object] = {}  # the bare state of those who have one, as there may be millions
         self._waiting: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # awake, but without a place yet
         self.out = 0  # how many were set aside after failures; they take no place
         self._alarm: Alarm | None = None
@@ -169,8 +174,8 @@ class Keyed(Group):
     def _wake(self, key: Hashable) -> KeyedChild:
         name = self._name(key)
         cell = KeyedCell(self.kernel, self._member, f"{self.path}/{name}", self, key)
-        cell.kept = self._asleep.pop(key, None)
-        cell.used_at = self.kernel.dispatcher.time()
+        state = self._asleep.pop(key, NOTHING_KEPT)
+        cell.kept = None if state is NOTHING_KEPT else (state, self._member.actor.state_version)
         child = self._awake[key] = KeyedChild(cell, self._member, self)
         self.children[name] = child
         if self.is_running:
@@ -179,7 +184,9 @@ class Keyed(Group):
 
     def _name(self, key: Hashable) -> str:
         """The name of a key's actor: the key, as far as a name can have it."""
-        name = text = str(key).translate({ord("/"): "_", ord("."): "_"}).strip() or "_"
+        name = text = str(key)
+        if not text.isalnum():
+            name = text = text.translate({ord("/"): "_", ord("."): "_"}).strip() or "_"
         number = 1
         while name in self.children:
             number += 1
@@ -228,11 +235,10 @@ class Keyed(Group):
     # ------------------------------------------------------------------------------------------------ from asleep to awake, and back
 
     def _start(self, child: KeyedChild) -> None:
-        if not self._starts_at_once:
-            self._turns.add(partial(self._start_in_turn, child))
-            return
         try:
-            _at_once(child.start())
+            if not child.start_now():
+                self._turns.add(partial(self._start_in_turn, child))
+                return
         except SupervisionError as failure:
             self._turns.add(partial(self._start_failed, child, failure))
         self._look_later()
@@ -254,9 +260,10 @@ class Keyed(Group):
         cell, life = child.cell, child.cell.life
         if life is not None:
             cell.close()
-            _at_once(life.finish(ExitReason.SHUTDOWN, 0))
+            at_once(life.finish(ExitReason.SHUTDOWN, -math.inf))
             cell.life, cell.status = None, "asleep"
-            self.kernel.events.publish(ActorStopped(cell.path, cell.number, ExitReason.SHUTDOWN))
+            if self.kernel.events.hears(ActorStopped.level):
+                self.kernel.events.publish(ActorStopped(cell.path, cell.number, ExitReason.SHUTDOWN))
         self._sleep(child)
         return True
 
@@ -271,7 +278,7 @@ class Keyed(Group):
     def _sleep(self, child: KeyedChild) -> None:
         cell = child.cell
         if cell.kept is not None:
-            self._asleep[cell.key] = cell.kept
+            self._asleep[cell.key] = cell.kept[0]
         cell.passive = True
         self._remove(child, ExitReason.SHUTDOWN, None)
         self.fill_places()
@@ -337,17 +344,11 @@ class Keyed(Group):
         child.forget()
         self.fill_places()
 
+    def _count_out(self) -> int:
+        return self.out
+
     def _is_failing(self, out: int) -> bool:
         return out >= FAILING and 2 * out > len(self.children)
-
-
-def _at_once(work: Coroutine[Any, Any, None]) -> None:
-    """Runs what does not wait, without a task."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("a keyed actor without on_start and on_stop waits for nothing when it starts or ends")
 
 
 def make_keyed(kernel: Kernel, spec: KeyedSpec[Any], path: str, parent: Supervisor) -> GroupChild:

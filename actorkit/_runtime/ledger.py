@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import add, attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -84,11 +85,45 @@ NUMBERS = ("accepted", "processed", "skipped", "dead_lettered", "dropped", "spil
 REASONS = ("dropped_by", "skipped_by", "dead_lettered_by")
 
 
-def total(counts: list[PortCounts]) -> PortCounts:
+def counted(numbers: Iterable[int], reasons: Iterable[Mapping[str, int] | None]) -> PortCounts:
+    """Numbers and reasons, in the order of `NUMBERS` and `REASONS`, as a value."""
+    by = [Counter(each) if each else EMPTY for each in reasons]
+    named: dict[str, Any] = dict(zip((*NUMBERS, *REASONS), (*numbers, *by), strict=True))
+    return PortCounts(**named)
+
+
+def total(counts: Iterable[PortCounts]) -> PortCounts:
     """The sum of several ports' numbers."""
-    sums: dict[str, Any] = {name: sum(getattr(each, name) for each in counts) for name in NUMBERS}
-    for name in REASONS:
-        by = sums[name] = Counter[str]()
-        for each in counts:
-            by.update(getattr(each, name))
-    return PortCounts(**sums)
+    sums = Sums()
+    for each in counts:
+        sums.add(_numbers_of(each), _reasons_of(each))
+    return sums.counts()
+
+
+_numbers_of, _reasons_of = attrgetter(*NUMBERS), attrgetter(*REASONS)
+
+
+class Sums:
+    """The sum of ports' numbers, as it grows: of ports that exist no more, so that each costs little when it goes.
+
+    Attributes:
+        numbers: the sums of `NUMBERS`.
+        reasons: the sums of `REASONS`.
+    """
+
+    __slots__ = ("numbers", "reasons")
+
+    def __init__(self) -> None:
+        self.numbers: tuple[int, ...] = (0,) * len(NUMBERS)
+        self.reasons: tuple[Counter[str], ...] = tuple(Counter() for _ in REASONS)
+
+    def add(self, numbers: Iterable[int], reasons: Iterable[Mapping[str, int] | None]) -> None:
+        """Adds one port's, in the order of `NUMBERS` and `REASONS`."""
+        self.numbers = tuple(map(add, self.numbers, numbers))
+        for sums, by in zip(self.reasons, reasons, strict=True):
+            if by:
+                sums.update(by)
+
+    def counts(self) -> PortCounts:
+        """The sum so far."""
+        return counted(self.numbers, self.reasons)

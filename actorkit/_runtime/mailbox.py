@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from trio.lowlevel import enable_ki_protection
 
+from actorkit._runtime.arrivals import NO_ARRIVALS, arrivals_of
 from actorkit._runtime.attentive import NOTHING, AttentiveQueue
 from actorkit._runtime.holds import hold, let_go
-from actorkit._runtime.ledger import EMPTY, PortCounts
+from actorkit._runtime.ledger import PortCounts, counted
 from actorkit._runtime.overflow import overflow_of
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
@@ -20,10 +21,13 @@ from actorkit.events import MessageSkipped
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
+
+NOBODY: Final[deque[Waiter]] = cast("Any", ())
+"""Who waits for room where nobody does, as nearly always: then none is kept for them."""
 
 
 class Mailbox:
@@ -36,7 +40,7 @@ class Mailbox:
 
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
-        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "path", "processed", "queue", "room", "settings",
+        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "processed", "queue", "room", "settings",
         "skipped", "skipped_by", "streams", "subscriptions", "types", "wired",
     )  # fmt: skip
 
@@ -44,17 +48,18 @@ class Mailbox:
         self.cell = cell
         self.dispatcher = cell.kernel.dispatcher
         self.name = port.name
-        self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.is_async = port.is_async
         self.streams = port.is_stream
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0
+        if cell.arrivals is NO_ARRIVALS:
+            cell.arrivals = arrivals_of(cell.actor_class.actorkit_blueprint.priorities)
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
-        self.room: deque[Waiter] = deque()
+        self.room: deque[Waiter] = NOBODY
         self.named = 0  # the last number by which a message was named: see Recovery
-        self.held: list[Cell] = []  # emitters that wait until this port is back within its capacity
+        self.held: list[Cell] | None = None  # emitters that wait until this port is back within its capacity
         self.parked: dict[Envelope, Alarm] = {}  # messages that wait to be tried again while others pass them
         self.handler: Any = None
         self.wired = False
@@ -76,9 +81,19 @@ class Mailbox:
         return self
 
     @property
+    def path(self) -> str:
+        """`"root/flights/parser.in_row"`."""
+        return f"{self.cell.path}.{self.name}"
+
+    @property
     def address(self) -> str:
         """What others call it by: where a dead letter of it is sent again."""
         return self.path
+
+    @property
+    def servers(self) -> tuple[Cell, ...]:
+        """Who makes room for those who wait for it here; any of them will do."""
+        return (self.cell,)
 
     @property
     def load(self) -> int:
@@ -125,10 +140,22 @@ class Mailbox:
             ).at(self.path)
 
     @enable_ki_protection
-    def emit(self, message: Any, emitter: Cell) -> None:
+    def emit(self, emitter: Cell, message: Any) -> None:
         """Puts `message` in, above capacity if need be; then `emitter` takes no message until there is room again."""
-        if not self._offer(message):
+        if not isinstance(message, self.types):
+            raise self.wrong_type(message)
+        queue, dispatcher = self.queue, self.dispatcher
+        if len(queue) < self.limit and not dispatcher.is_fenced:
+            queue.append(message)
+            self.accepted += 1
+            cell = self.cell
+            cell.arrivals.append(self)
+            if cell.state == IDLE:
+                dispatcher.make_ready(cell)
+        elif not self._offer(message):
             self.put(message)
+            if self.held is None:
+                self.held = []
             if emitter not in self.held:
                 self.held.append(emitter)
                 self.limit = 0
@@ -137,17 +164,22 @@ class Mailbox:
     @enable_ki_protection
     def ask(self, envelope: Envelope) -> None:
         """Puts a request in; when the port is full it waits for room, within its deadline. A quarantined actor answers nobody."""
-        self._check_fence(envelope)
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
-        if self.cell.quarantined:
-            farewell = self.cell.farewell
-            envelope.fail(f"{self.path} does not answer: the actor is quarantined", None if farewell is None else farewell.error)
-        elif self.has_room and self.cell.is_plain and self.cell.state == IDLE and self.dispatcher.is_asleep and self.cell.gates is None:
+        cell, dispatcher, queue = self.cell, self.dispatcher, self.queue
+        if len(queue) < self.limit and not (dispatcher.is_fenced or cell.quarantined):
             self.accepted += 1
-            self.queue.append(envelope)
-            self.cell.arrivals.append(self)
-            self.dispatcher.run_here(self.cell)
+            queue.append(envelope)
+            cell.arrivals.append(self)
+            if cell.state == IDLE:
+                if cell.is_plain and cell.gates is None and dispatcher.may_run_here:
+                    dispatcher.run_here(cell)
+                else:
+                    dispatcher.make_ready(cell)
+        elif cell.quarantined:
+            self._check_fence(envelope)
+            farewell = cell.farewell
+            envelope.fail(f"{self.path} does not answer: the actor is quarantined", None if farewell is None else farewell[1])
         elif not self._offer(envelope):
             envelope.item = envelope
             self._wait_for_room(envelope)
@@ -241,6 +273,8 @@ class Mailbox:
 
     def _wait_for_room(self, waiter: Waiter) -> None:
         waiter.mailbox = self
+        if self.room is NOBODY:
+            self.room = deque()
         self.room.append(waiter)
         self.limit = 0  # newcomers queue behind
         self.overflow.waits(self, waiter)
@@ -274,7 +308,7 @@ class Mailbox:
             waiter = self.room.popleft()
             self.put(self._admit_waiting(waiter))
         if self.held and (len(self.queue) <= self.capacity or self.cell.refuses):
-            held, self.held = self.held, []
+            held, self.held = self.held, None
             for emitter in held:
                 let_go(emitter, self)
         if not (self.room or self.held or self.overflow.spilled or self.cell.refuses):
@@ -345,7 +379,7 @@ class Mailbox:
     def refuse(self) -> None:
         """The actor has been stopped: what arrives from now on, or waits for room, becomes a dead letter."""
         self.limit = 0
-        room, self.room = self.room, deque()
+        room, self.room = self.room, NOBODY
         for waiter in room:
             self.dead_letter_arrival(self._admit_waiting(waiter), DeadLetterReason.RECEIVER_STOPPED)
         self.make_room()
@@ -357,7 +391,6 @@ class Mailbox:
         for item in items:
             self.cell.recovery.dead_letter(self, item, reason)
         self.overflow.close(self, reason)
-        self.make_room()
 
     def dead_letter_arrival(self, item: Any, reason: DeadLetterReason) -> None:
         """A message is given up on arrival: it was accepted, and never queued."""
@@ -372,21 +405,19 @@ class Mailbox:
         """Whether messages come to it by wires or topics, and not only by its address."""
         return self.wired or self.subscriptions > 0
 
+    def numbers(self) -> tuple[int, ...]:
+        """Its `NUMBERS`, now. What is queued and in flight is counted afresh, not derived."""
+        queued = len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self))
+        in_flight = self.cell.in_hand_of(self) + len(self.parked)
+        return self.accepted, self.processed, self.skipped, self.dead_lettered, self.dropped, self.overflow.spilled, queued, in_flight
+
+    def reasons(self) -> tuple[Mapping[str, int] | None, ...]:
+        """Its `REASONS`; None: there are none."""
+        return self.dropped_by, self.skipped_by, self.dead_lettered_by
+
     def counts(self) -> PortCounts:
-        """Its numbers, now. What is queued and in flight is counted afresh, not derived."""
-        return PortCounts(
-            accepted=self.accepted,
-            processed=self.processed,
-            skipped=self.skipped,
-            dead_lettered=self.dead_lettered,
-            dropped=self.dropped,
-            spilled=self.overflow.spilled,
-            queued=len(self.queue) + (0 if self.cell.aside is None else self.cell.aside.stashed(self)),
-            in_flight=self.cell.in_hand_of(self) + len(self.parked),
-            dropped_by=EMPTY if self.dropped_by is None else dict(self.dropped_by),
-            skipped_by=EMPTY if self.skipped_by is None else dict(self.skipped_by),
-            dead_lettered_by=EMPTY if self.dead_lettered_by is None else dict(self.dead_lettered_by),
-        )
+        """Its numbers and reasons, now."""
+        return counted(self.numbers(), self.reasons())
 
     def wrong_type(self, message: object) -> MessageTypeError:
         """The error for a message that this port does not take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trio.lowlevel import enable_ki_protection
@@ -30,10 +31,11 @@ class Outlet:
     Each entry of `lines` is one wire: it picks the mailbox for a message (a plain wire has one to pick from).
     """
 
-    __slots__ = ("cell", "channels", "discarded", "lines", "path", "targets", "types", "voice")
+    __slots__ = ("cell", "channels", "discarded", "lines", "name", "path", "targets", "types", "voice")
 
     def __init__(self, cell: Cell, port: OutPort[Any]) -> None:
         self.cell = cell
+        self.name = port.name
         self.path = f"{cell.path}.{port.name}"
         self.types = port.types
         self.lines: list[Callable[[Any], Mailbox]] = []
@@ -71,9 +73,9 @@ class Outlet:
 
     def renew(self) -> None:
         """Wires were added or taken out: the actor's sender is to take the shortest way again."""
-        life, name = self.cell.life, self.path.rpartition(".")[2]
-        if life is not None and name in life.senders:
-            life.senders[name].renew()
+        life = self.cell.life
+        if life is not None and self.name in life.senders:
+            life.senders[self.name].renew()
 
     def direct(self) -> Mailbox | None:
         """The mailbox that messages can go to without a look at this outlet: one wire, one type."""
@@ -104,7 +106,13 @@ class Outlet:
     def emit(self, message: Any) -> None:
         """Sends to every wire, above capacity if need be; then this actor is held until there is room again."""
         for each in self._receivers(message):
-            each.emit(message, self.cell)
+            each.emit(self.cell, message)
+
+    def discard(self) -> None:
+        """What was sent goes nowhere: counts it, and reports that once."""
+        self.discarded += 1
+        if self.discarded == 1:
+            self.cell.kernel.events.publish(OutPortUnwired(self.path))
 
     def _receivers(self, message: Any) -> list[Mailbox]:
         if not isinstance(message, self.types):
@@ -113,9 +121,7 @@ class Outlet:
                 " send what the out-port was declared for"
             ).at(self.path)
         if not self.is_wired:
-            self.discarded += 1
-            if self.discarded == 1:
-                self.cell.kernel.events.publish(OutPortUnwired(self.path))
+            self.discard()
         receivers = [pick(message) for pick in self.lines]
         for channel in self.channels:
             receivers += [each.receiver(message) for each in channel.receivers()]
@@ -138,8 +144,20 @@ class Sender(Generic[M]):
                 ActorNotRunning: this life of the actor has ended.
             """
             ...
+
+        def emit(self, message: M) -> None:
+            """As `send`, for plain handlers: never waits, never fails for lack of room.
+
+            A full receiver takes the message above its capacity, and this actor takes no new message until that port is
+            back within its capacity.
+
+            Raises:
+                MessageTypeError: `message` is not of the port's type.
+                ActorNotRunning: this life of the actor has ended.
+            """
+            ...
     else:
-        __slots__ = ("_life", "_outlet", "send")  # a slot, so that the shortest way costs no step in between
+        __slots__ = ("_life", "_outlet", "emit", "send")  # these two are slots, so that the shortest way costs no step in between
 
     def __init__(self, outlet: Outlet, life: Incarnation) -> None:
         self._outlet = outlet
@@ -148,12 +166,14 @@ class Sender(Generic[M]):
 
     def renew(self) -> None:
         """Takes the shortest way to the receivers; to be called when wires were added."""
-        direct = self._outlet.direct()
-        object.__setattr__(self, "send", self._outlet.send if direct is None else direct.send)
+        outlet, direct = self._outlet, self._outlet.direct()
+        object.__setattr__(self, "send", outlet.send if direct is None else direct.send)
+        object.__setattr__(self, "emit", outlet.emit if direct is None else partial(direct.emit, outlet.cell))
 
     def close(self) -> None:
         """This life of the actor has ended: late sends of it are refused."""
         object.__setattr__(self, "send", self._refuse)
+        object.__setattr__(self, "emit", self._refuse)
 
     def send_nowait(self, message: M) -> None:
         """As `send`, but raises instead of waiting.
@@ -166,20 +186,6 @@ class Sender(Generic[M]):
         if self._life.ended:
             raise self._refusal(message)
         self._outlet.send_nowait(message)
-
-    def emit(self, message: M) -> None:
-        """As `send`, for plain handlers: never waits, never fails for lack of room.
-
-        A full receiver takes the message above its capacity, and this actor takes no new message until that port is
-        back within its capacity.
-
-        Raises:
-            MessageTypeError: `message` is not of the port's type.
-            ActorNotRunning: this life of the actor has ended.
-        """
-        if self._life.ended:
-            raise self._refusal(message)
-        self._outlet.emit(message)
 
     def _refuse(self, message: object) -> Awaitable[None]:
         raise self._refusal(message)

@@ -251,10 +251,10 @@ BLOCK, DROP_OLDEST, DROP_NEWEST = Block(), DropOldest(), DropNewest()
 def overflow_of(mailbox: Mailbox) -> Block:
     """The strategy that this port was declared with."""
     settings = mailbox.settings
+    if settings.overflow is OverflowStrategy.BLOCK:
+        return BLOCK if settings.block_timeout is None else BlockFor(settings.block_timeout)
     if settings.overflow is OverflowStrategy.DROP_OLDEST:
         return DROP_OLDEST
     if settings.overflow is OverflowStrategy.DROP_NEWEST:
         return DROP_NEWEST
-    if settings.overflow is OverflowStrategy.SPILL_TO_DISK:
-        return mailbox.cell.kernel.spill_folder.open(mailbox)
-    return BLOCK if settings.block_timeout is None else BlockFor(settings.block_timeout)
+    return mailbox.cell.kernel.spill_folder.open(mailbox)

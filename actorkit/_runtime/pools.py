@@ -71,7 +71,7 @@ class MemberChild(ActorChild):
 
     def forget(self) -> None:
         for name, mailbox in self.cell.mailboxes.items():
-            self._pool.group.door(name).absorb(mailbox.counts())
+            self._pool.group.door(name).absorb(mailbox)
 
 
 class Pool(Group):

@@ -82,6 +82,11 @@ class BatchSettings(PortSettings):
         """These."""
         return self
 
+    @property
+    def is_attentive(self) -> bool:
+        """It is: a batch waits since its first message came."""
+        return True
+
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         check_count("in_batch", "size", self.size, 1)

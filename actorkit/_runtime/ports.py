@@ -16,9 +16,10 @@ from actorkit._runtime.annotations import message_types, runtime_types
 from actorkit._runtime.guards import CircuitBreaker, Throttle
 from actorkit._runtime.port_settings import DEFAULT_CAPACITY, BatchSettings, PortSettings
 from actorkit._runtime.reply_streams import stream_rows
+from actorkit._runtime.threads import run_in_thread
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, PortDefinitionError, SpecTypeError, WiringError
-from actorkit.policy.checks import complaint
+from actorkit.policy.checks import check_flag, complaint
 from actorkit.policy.overflow import OverflowStrategy
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class InPort(Generic[O_contra, M_contra, R_co]):
         if self.is_stream:
             handler = partial(stream_rows, handler)
         if self.settings.thread:
-            return partial(_in_thread, handler)
+            return partial(run_in_thread, handler)
         if self.settings.timeout is not None:
             return partial(_within, self.settings.timeout, handler)
         return handler
@@ -238,22 +239,26 @@ def in_batch(
     overflow: OverflowStrategy = OverflowStrategy.BLOCK,
     block_timeout: float | None = None,
     timeout: float | None = None,
+    breaker: CircuitBreaker | None = None,
+    throttle: Throttle | None = None,
     thread: bool = False,
 ) -> _BatchDecorator:
     """Makes a method of `list[M]` a port of messages M, which it gets in batches: `@in_batch(size=100, wait=0.1)`.
 
-    It gets up to `size` messages, or fewer `wait` seconds after the first, at the end of the actor's streams, and when a
+    It gets up to `size` messages, or fewer `wait` seconds after the first came, at the end of the actor's streams, and when a
     message at another port of the actor is next. Who asks is answered by its place in the list that the handler
     returns, or with None. A batch that fails is split until the message that fails is alone: only that one is retried,
     quarantined or whatever the policy says, and the others are handled, in order.
 
     Args:
         size: how many messages at most; not more than `capacity`.
-        wait: seconds since the first one.
+        wait: seconds since the first one came.
         capacity: as in `in_port`.
         overflow: as in `in_port`; not DROP_OLDEST.
         block_timeout: as in `in_port`.
         timeout: as in `in_port`, for a batch.
+        breaker: as in `in_port`; it hears of a batch, and of each part of one that is split, as of one message.
+        throttle: as in `in_port`, its pace in messages: after a batch, the next waits for as long as that many take.
         thread: as in `in_port`.
 
     Raises:
@@ -261,7 +266,15 @@ def in_batch(
     """
     return _BatchDecorator(
         BatchSettings(
-            size=size, wait=wait, capacity=capacity, overflow=overflow, block_timeout=block_timeout, timeout=timeout, thread=thread
+            size=size,
+            wait=wait,
+            capacity=capacity,
+            overflow=overflow,
+            block_timeout=block_timeout,
+            timeout=timeout,
+            breaker=breaker,
+            throttle=throttle,
+            thread=thread,
         )
     )
 
@@ -276,7 +289,7 @@ class OutPort(Generic[M]):
 
     def __init__(self, message_type: type[M], *, required: bool = False) -> None:
         self.types = runtime_types(message_type, f"OutPort({message_type!r})")
-        self.required = required
+        self.required = check_flag("OutPort", "required", required)
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -397,7 +410,3 @@ async def _within(seconds: float, handler: Callable[[Any], Awaitable[Any]], mess
     with trio.move_on_after(seconds):
         return await handler(message)
     raise trio.TooSlowError(f"handling took longer than {seconds:g} s, the port's timeout")
-
-
-async def _in_thread(handler: Callable[[Any], Any], message: Any) -> Any:
-    return await trio.to_thread.run_sync(handler, message)

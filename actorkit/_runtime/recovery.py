@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Real
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -154,7 +153,7 @@ class Recovery:
 
     def _new_number(self, port: Mailbox) -> int:
         """What names the message in hand: its number at its port, or a later one, where others were put before it meanwhile."""
-        number = port.accepted - port.overflow.spilled - len(port.queue)
+        number = port.accepted - port.overflow.spilled - len(port.queue) - self._cell.in_hand_of(port) + 1
         port.named = number = number if number > port.named else port.named + 1
         return number
 
@@ -351,6 +350,10 @@ class Recovery:
             metadata["known_poison"] = True
         return metadata or EMPTY
 
+    def category_of(self, error: Exception) -> ErrorCategory:
+        """What kind of failure this exception is."""
+        return self._ask(Classification, "classify", error).category
+
     def _port_at_fault(self, error: Exception) -> str | None:
         """The port that a send without a message in hand failed at: by its name, if it is this actor's."""
         port = error.port if isinstance(error, PortError) else None
@@ -390,11 +393,3 @@ class Recovery:
             kernel.events.publish(HandlerFailed(self._cell.path, context, action, delay))
         if "err_errors" in self._cell.outlets:
             self._cell.outlets["err_errors"].emit(context)
-
-
-def check_answer(answer: object) -> None:
-    """A plain handler that returns a coroutine would lose it in silence: raises TypeError."""
-    if type(answer) is CoroutineType:
-        name = answer.__qualname__
-        answer.close()
-        raise TypeError(f"a plain handler returned the coroutine {name!r}, which nobody would await; write the handler as `async def`")

@@ -128,7 +128,7 @@ class ActorRef(Generic[A_co]):
             raise MessageTypeError(f"{cell.path} is a {actor} and has no port {given}; its in-ports are: {ports}")
         mailbox = cell.mailbox(port.name)
         if port.spec is None:  # spec[Class.in_x] makes a new object each time
-            cell.resolved[port] = mailbox
+            cell.resolved = {**cell.resolved, port: mailbox}
         return mailbox
 
     def __eq__(self, other: object) -> bool:
@@ -244,16 +244,18 @@ def ask(mailbox: Mailbox, message: Any, timeout: float | None) -> Envelope:
     """Puts a request into `mailbox`; awaiting what it returns yields the answer."""
     if mailbox.streams:
         raise MessageTypeError(f"{mailbox.path} streams its answer, so it can't be asked for one; async for row in ref.stream(…) reads it")
-    seconds = _seconds(mailbox, timeout)
-    asker = handling.get()
-    deadline = mailbox.dispatcher.time() + seconds
-    if asker is not None:
-        deadline = min(deadline, _inherited_deadline(asker, mailbox))
-    envelope = Envelope(mailbox.dispatcher, message, is_ask=True)
+    seconds = timeout if type(timeout) is float and timeout >= 0 else _seconds(mailbox, timeout)
+    dispatcher, asker = mailbox.dispatcher, handling.get()
+    inherited = math.inf
+    if asker is not None and (asker is mailbox.cell or type(asker.message) is Envelope):
+        inherited = _inherited_deadline(asker, mailbox)
+    envelope = Envelope(dispatcher, message, is_ask=True)
     envelope.port = mailbox
     mailbox.ask(envelope)
-    if deadline != math.inf and not envelope.done:
-        envelope.expire_at(deadline)
+    if not envelope.done:  # else it was answered at once
+        deadline = min(dispatcher.time() + seconds, inherited)
+        if deadline != math.inf:
+            envelope.expire_at(deadline)
     return envelope
 
 
@@ -275,7 +277,7 @@ def stream(mailbox: Mailbox, message: Any, timeout: float | None) -> ReplyStream
 def _seconds(mailbox: Mailbox, timeout: float | None) -> float:
     if timeout is None:
         return math.inf
-    return timeout if type(timeout) is float and timeout >= 0 else check_seconds(mailbox.path, "timeout", timeout, infinite=True)
+    return check_seconds(mailbox.path, "timeout", timeout, infinite=True)
 
 
 def _inherited_deadline(asker: Cell, mailbox: Mailbox) -> float:

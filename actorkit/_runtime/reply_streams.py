@@ -54,8 +54,8 @@ class DemandWait(Waiter):
     rows: Rows
 
     @property
-    def awaited(self) -> object:
-        return self.rows.reader
+    def awaited(self) -> tuple[object, ...]:
+        return (self.rows.reader,)
 
     @property
     def description(self) -> str:

@@ -16,6 +16,7 @@ from actorkit._runtime.ledger import Ledger
 from actorkit._runtime.system import System, Tree
 from actorkit.errors import ActorkitError, SupervisionError
 from actorkit.events import ShutdownRequested
+from actorkit.policy.checks import check_flag
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -97,6 +98,7 @@ def run(
 
     Raises:
         WiringError: a wire does not fit; nothing was started.
+        SpecTypeError: an option is of the wrong type; nothing was started.
         SupervisionError: a child could not be started, or the tree gave up. `.report` is the report, `__cause__` the exception behind it.
         ActorkitError: called inside a running trio program.
     """
@@ -104,6 +106,8 @@ def run(
         raise ActorkitError(
             "run() starts trio by itself and can't be called inside a trio program; there, use: async with open_system(tree)"
         )
+    check_flag("run", "keep", keep)
+    check_flag("run", "handle_signals", handle_signals)
     letters = DeadLetterQueue() if dead_letters is None else dead_letters
     return trio.run(partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, spill_to=spill_to))
 

@@ -27,6 +27,8 @@ class Sharing:
 
     def picker(self, door: Door) -> Callable[[Any], Mailbox]:
         """See `Keeper.picker`."""
+        if door.line is None:
+            door.line = {}
         mailboxes = self._mailboxes[door.name] = [each.mailbox(door.name) for each in self._members()]
         pick = self._route.picker(mailboxes)
 
@@ -48,6 +50,9 @@ class Sharing:
         """Members have come or gone."""
         for name, mailboxes in self._mailboxes.items():
             mailboxes[:] = [each.mailbox(name) for each in self._members()]
+            if self._group.door(name).line:
+                for mailbox in mailboxes:
+                    mailbox.make_room()
 
     def leave(self, member: MemberCell, *, keep_tried: bool) -> None:
         """What waits at a member that is out goes to the others."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from attrs import evolve, field, fields, frozen
@@ -39,6 +40,11 @@ class Spec:
     within: float | None = None
     backoff: Backoff | None = None
     on_exhausted: OnExhausted | None = None  # None: as its supervisor says
+
+    @property
+    def waits_to_start(self) -> bool:
+        """Whether others have to wait while it starts."""
+        return True
 
     @property
     def title(self) -> str:
@@ -81,6 +87,10 @@ class ChildSpec(Spec, Generic[A_co]):
     kwargs: dict[str, Any] = field(factory=dict)
     start_timeout: float = 30.0
     named: bool = False  # by the user, not after the class
+
+    @property
+    def waits_to_start(self) -> bool:
+        return "on_start" in self.actor.actorkit_blueprint.hooks
 
     def __attrs_post_init__(self) -> None:
         self._check()
@@ -233,13 +243,18 @@ def child(actor: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> ChildSpec
     if not (isinstance(actor, type) and issubclass(actor, Actor)) or actor is Actor:
         way_out = f"; write child({type(actor).__qualname__}, …): the tree makes the object" if isinstance(actor, Actor) else ""
         raise SpecTypeError(f"child({actor!r}): expected a subclass of Actor{way_out}")
-    name = snake_case(actor.__name__)
-    signature = inspect.signature(actor).replace(return_annotation=inspect.Signature.empty)
+    name, signature = _known_of(cast("Any", actor))
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
         raise SpecError(f"child {name!r}: {actor.__qualname__}{signature} can't be made with these arguments: {error}") from None
     return ChildSpec(name=name, restart=Restart.TRANSIENT, shutdown=5.0, actor=cast("type[A]", actor), args=args, kwargs=dict(kwargs))
+
+
+@lru_cache(maxsize=1_024)
+def _known_of(actor: type[Actor]) -> tuple[str, inspect.Signature]:
+    """The name of this class's children, and how its objects are made; to find that out takes far longer than to make a spec."""
+    return snake_case(actor.__name__), inspect.signature(actor).replace(return_annotation=inspect.Signature.empty)
 
 
 def supervisor(

@@ -1,10 +1,12 @@
-"""The end of a run: streams that cannot end by themselves (cycles, actors that others send to by address) are ended."""
+"""The end of a system: streams that have not ended by themselves (cycles, actors that others send to by address) are ended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.kernel import Kernel
@@ -34,6 +36,26 @@ async def finish_streams(kernel: Kernel) -> None:
                 life.cell.close_wires()  # what it has in hand is stuck: nothing more will come of it
             else:
                 life.end_streams()
+
+
+async def say_last_words(kernel: Kernel, has_time: Callable[[Cell], bool], work_off: Callable[[], Awaitable[None]]) -> None:
+    """The system is being stopped, and all that came is worked off: `on_drained` runs, from upstream down, where it has not yet.
+
+    What it leads to is worked off before those further down have their turn. No wires close and nobody exits: the actors are
+    stopped in order afterwards.
+    """
+    told: set[Incarnation] = set()
+    while cells := _most_upstream([cell for cell in kernel.cells.values() if _has_last_words(cell, told)]):
+        for cell in cells:
+            if cell.life is not None:
+                told.add(cell.life)
+                if has_time(cell) and not cell.is_busy:
+                    cell.life.tell_drained(lambda _: None)
+        await work_off()
+
+
+def _has_last_words(cell: Cell, told: set[Incarnation]) -> bool:
+    return cell.life is not None and "on_drained" in cell.life.hooks and _is_open(cell, told)
 
 
 def _is_open(cell: Cell, ended: set[Incarnation]) -> bool:

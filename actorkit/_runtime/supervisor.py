@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
 from attrs import evolve
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
 
 from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.batches import make_cell
@@ -29,7 +30,7 @@ from actorkit.events import ChildExited, ChildQuarantined, SupervisorGaveUp, Sup
 from actorkit.messages import Exit, ExitReason
 from actorkit.policy.checks import check_seconds, check_significant
 from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
-from actorkit.policy.restart import OnExhausted, Restart, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
+from actorkit.policy.restart import OnExhausted, Restart, RestartPlan, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from actorkit.policy.taxonomy import ErrorContext
 
 A = TypeVar("A", bound="Actor")
+
+START_COST = 8
+"""What starting a child takes from the budget of things in a row that need not wait: a checkpoint every 32 of them."""
+AT_A_TIME = 64
+"""Children of a tree that are started or stopped in a row, if that takes no wait."""
 
 
 class Supervisor:
@@ -55,7 +61,7 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.number = 0
         self.is_running = False
-        self.engaged: list[Cell | Supervisor] = []  # the children that it is starting or stopping right now
+        self.engaged: dict[Cell | Supervisor, int] = {}  # the children that it waits for, as they start or stop: how many times
         self._window = RestartWindow(spec.max_restarts or 0, spec.within or 1.0)
         self._turns = Turns(kernel, path)
         self._one_stop = trio.Lock()
@@ -74,7 +80,8 @@ class Supervisor:
         elif isinstance(spec, SupervisorSpec):
             child = SupervisorChild(Supervisor(self.kernel, spec, path, self), spec)
         elif isinstance(spec, ChildSpec):
-            cell = self.kernel.cells[path] = make_cell(self.kernel, spec, path, self)
+            cell = make_cell(self.kernel, spec, path, self)
+            self.kernel.cells.add(cell)
             child = ActorChild(cell, spec)
         else:
             raise SpecTypeError(f"{self.path}: {spec!r} is not a child: expected child(Class, …) or supervisor(…)")
@@ -92,10 +99,11 @@ class Supervisor:
             self._remove(child, ExitReason.SHUTDOWN, None)  # as in OTP, a restart goes back to the children of the spec
         self._turns.open()
         try:
-            for child in list(self.children.values()):
+            for number, child in enumerate(list(self.children.values()), 1):
                 if not child.completed:
                     child.begin()
-                    await child.start()
+                    await self._bring_up(child)
+                await _let_others_go_on(number)
         except BaseException as error:
             self._turns.close()
             try:
@@ -108,6 +116,16 @@ class Supervisor:
         self.is_running = True
         self._turns.serve()
         self.kernel.events.publish(SupervisorStarted(self.path))
+
+    async def _bring_up(self, child: Child) -> None:
+        """Starts one child, or raises `SupervisionError`."""
+        if not child.start_now():
+            await child.start()
+
+    async def _bring_down(self, child: Child, reason: ExitReason, deadline: float = math.inf) -> ExitReason:
+        """Stops one child; says how that ended: `reason`, or KILLED."""
+        ended = child.stop_now(reason)
+        return await child.stop(reason, deadline) if ended is None else ended
 
     def start_sources(self) -> None:
         """Starts `run` of all sources below, and from now on whenever a child has been restarted."""
@@ -134,12 +152,19 @@ class Supervisor:
         for child in children:
             self._cancel_alarm(child)
         if self.spec.dynamic:
-            async with trio.open_nursery() as nursery:
-                for child in children:
-                    nursery.start_soon(child.stop, reason, deadline)
+            await self._stop_together(children, reason, deadline)
         else:
-            for child in children:
-                await child.stop(reason, deadline)
+            for number, child in enumerate(children, 1):
+                await self._bring_down(child, reason, deadline)
+                await _let_others_go_on(number)
+
+    async def _stop_together(self, children: Iterable[Child], reason: ExitReason, deadline: float) -> None:
+        """Stops them all at the same time: a task for each that has to be waited for."""
+        async with trio.open_nursery() as nursery:
+            for number, child in enumerate(children, 1):
+                if child.stop_now(reason) is None:
+                    nursery.start_soon(child.stop, reason, deadline)
+                await _let_others_go_on(number)
 
     # ------------------------------------------------------------------------------------------------ exits
 
@@ -155,7 +180,7 @@ class Supervisor:
         if not child.is_running or exit.incarnation != child.number:
             return  # of an earlier life
         if not exit.escalate:
-            reason = await child.stop(exit.reason, math.inf)
+            reason = await self._bring_down(child, exit.reason)
             exit = evolve(child.exit or exit, reason=reason)
         if exit.escalate:
             self._report(child, exit, restarting=False)
@@ -198,7 +223,7 @@ class Supervisor:
                 await self._end(ExitReason.SHUTDOWN, None)
 
     async def _count_and_restart(self, child: Child, exit: Exit) -> None:
-        now, budget, delay = trio.current_time(), child.window or self._window, exit.delay
+        now, budget, delay = trio.current_time(), child.budget or self._window, exit.delay
         allowed = not child.is_on_probation and (not exit.charged or budget.allows(now))
         if allowed:
             child.restarts += 1
@@ -227,11 +252,15 @@ class Supervisor:
         if restarting and exit.error is not None:
             exit.error.let_go()
 
+    def _plan(self, child: Child) -> RestartPlan:
+        alone = self.spec.strategy is Strategy.ONE_FOR_ONE  # then nobody looks through its siblings, of which there may be very many
+        return plan(self.spec.strategy, [child.name] if alone else list(self.children), child.name)
+
     async def _stop_bystanders(self, child: Child) -> None:
-        for name in plan(self.spec.strategy, list(self.children), child.name).stop:
+        for name in self._plan(child).stop:
             other = self.children[name]
             if other.is_running and not other.is_drained:
-                await other.stop(ExitReason.SHUTDOWN, math.inf)
+                await self._bring_down(other, ExitReason.SHUTDOWN)
                 if other.spec.restart is Restart.TEMPORARY:
                     self._remove(other, ExitReason.SHUTDOWN, None)
                 else:
@@ -240,12 +269,12 @@ class Supervisor:
     async def _restart(self, child: Child) -> None:
         """Starts the child and the bystanders that were stopped with it, in order."""
         await self._stop_bystanders(child)  # those that came up in a try before
-        group = [self.children[name] for name in plan(self.spec.strategy, list(self.children), child.name).start]
+        group = [self.children[name] for name in self._plan(child).start]
         group = [each for each in group if each.wanted and not each.is_running]
         for each in group:
             self._cancel_alarm(each)
             try:
-                await each.start()
+                await self._bring_up(each)
             except SupervisionError as failure:
                 self._turns.add(partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
                 return
@@ -297,24 +326,29 @@ class Supervisor:
             WiringError: a wire does not fit; nothing was started.
             SupervisionError: it could not be started, and was not added; `__cause__` says why.
         """
-        check_wires(self.path, wires)
+        if wires != ():
+            check_wires(self.path, wires)
+        if isinstance(spec, Spec) and not spec.waits_to_start:
+            await (self.kernel.dispatcher.breathe_now_and_then(START_COST) or checkpoint_if_cancelled())
+            if self._turns.are_free:
+                return await self._start_new(spec, wires)
+        return await self._turns.ask(partial(self._start_new, spec, wires), breakable=True)
 
-        async def start() -> Any:
-            child = self._add_new(spec)
-            made: Connections = []
-            try:
-                new = child.cells()
-                made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
-                check_required(new)
-                await child.start()
-            except BaseException:
-                disconnect(made)
-                self._remove(child, ExitReason.FAILED, None)
-                raise
-            self._start_new_sources([child])
-            return child.ref or child.unit
-
-        return await self._turns.ask(start, breakable=True)
+    @enable_ki_protection
+    async def _start_new(self, spec: Spec, wires: Sequence[Wire]) -> Any:
+        child = self._add_new(spec)
+        made: Connections = []
+        try:
+            new = child.cells().values()
+            made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
+            check_required(new)
+            await self._bring_up(child)
+        except BaseException:
+            disconnect(made)
+            self._remove(child, ExitReason.FAILED, None)
+            raise
+        self._start_new_sources([child])
+        return child.ref or child.unit
 
     def _add_new(self, spec: Spec) -> Child:
         """Adds a child at run time, or raises because it can't be."""
@@ -337,9 +371,9 @@ class Supervisor:
         return child
 
     def _check_is_new(self, spec: Spec) -> None:
-        running = {*(cell.spec for cell in self.kernel.cells.values()), *(each.spec for each in self.kernel.supervisors.values())}
+        supervisors = {each.spec for each in self.kernel.supervisors.values()}
         for each in spec.walk():
-            if each in running:
+            if each in supervisors or self.kernel.cells.has(each):
                 raise SpecError(f"{self.path}: {each.title} is in this tree already: make another with child(…), or with .options(name=…)")
 
     async def stop_child(self, name: str) -> None:
@@ -357,7 +391,7 @@ class Supervisor:
             was_waiting = child.alarm is not None
             child.wanted = False
             self._cancel_alarm(child)
-            await child.stop(ExitReason.SHUTDOWN, math.inf)
+            await self._bring_down(child, ExitReason.SHUTDOWN)
             if child.quarantined:
                 child.release()  # now it is down since somebody stopped it
             if child.spec.restart is Restart.TEMPORARY or self.spec.dynamic:
@@ -381,7 +415,7 @@ class Supervisor:
         async def restart() -> None:
             child = self._child(name)
             self._check_is_stopped(child)
-            await child.start()
+            await self._bring_up(child)
             child.begin()
             self._start_new_sources([child])
 
@@ -421,7 +455,7 @@ class Supervisor:
         if child.quarantined:
             child.begin()
             try:
-                await child.start()
+                await self._bring_up(child)
             except SupervisionError as failure:
                 self._quarantine(child, Exit(child.number, ExitReason.FAILED, failure.error))
                 return failure
@@ -485,3 +519,9 @@ class Supervisor:
 
     def __repr__(self) -> str:
         return f"<Supervisor {self.path}>"
+
+
+async def _let_others_go_on(number: int) -> None:
+    """Among very many children that start or stop without a wait, others have a turn now and then; no cancel comes in between."""
+    if number % AT_A_TIME == 0:
+        await cancel_shielded_checkpoint()

@@ -12,6 +12,7 @@ from attrs import evolve
 from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
+from actorkit._runtime.cell import Cell
 from actorkit._runtime.dead_letters import DeadLetterQueue
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
 from actorkit._runtime.groups import GroupCell
@@ -20,10 +21,10 @@ from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
 from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
-from actorkit._runtime.streams import finish_streams
+from actorkit._runtime.streams import finish_streams, say_last_words
 from actorkit._runtime.waits import acting
-from actorkit._runtime.wiring import candidates, check_required, connect
-from actorkit.errors import SpecError, SpecTypeError, UnknownActor
+from actorkit._runtime.wiring import check_required, connect
+from actorkit.errors import DeadlockError, SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
 from actorkit.policy.checks import check_subclass, check_type, complaint
@@ -56,8 +57,8 @@ async def open_system(
     """Runs a tree for as long as the block lasts: `async with open_system(tree) as system: …`.
 
     Leaving the block stops the tree in order: sources first, then what is queued is worked off within the shutdown
-    times, then actors stop in reverse order; what is left becomes dead letters. On an exception or a cancel the actors
-    stop at once.
+    times, `on_drained` included, then actors stop in reverse order; what is left becomes dead letters. On an exception or a
+    cancel the actors stop at once.
 
     Args:
         tree: a supervisor (a single child gets one of its own).
@@ -99,7 +100,7 @@ class System:
         self._stopped = False
         self._top_ended = trio.Event()
         connect(self.kernel.cells, tree.all_wires())
-        check_required(self.kernel.cells)
+        check_required(self.kernel.cells.values())
 
     # ------------------------------------------------------------------------------------------------ actors
 
@@ -131,7 +132,7 @@ class System:
             return cell.ref
         if not isinstance(actor, type):
             raise SpecTypeError(complaint("system.ref", "actor", actor, "an actor class, or a path such as 'root/flights/parser'"))
-        found = candidates(cells, actor)
+        found = cells.candidates(actor)
         if len(found) != 1:
             how_many = "no" if not found else "more than one"
             listed = ", ".join(cell.path for cell in found[:20]) if found else _suggest("", cells)
@@ -227,11 +228,30 @@ class System:
     # ------------------------------------------------------------------------------------------------ waiting, and the end
 
     async def settle(self) -> None:
-        """Waits until nothing is queued or in flight; messages that are stashed, at paused ports, or at stopped actors, don't count."""
+        """Waits until nothing is queued or in flight; messages that are stashed, at paused ports, or at stopped actors, don't count.
+
+        Raises:
+            DeadlockError: called in a handler, whose own message is in flight as long as that waits.
+        """
+        cell = self.kernel.deadlocks.waiting_one()
+        if isinstance(cell, Cell) and cell.port is not None:
+            raise DeadlockError(
+                f"{cell.path}: system.settle() would wait for ever, as the message in hand is in flight until its handler ends;"
+                " wait in a background task (self.start_soon), or outside of the actors"
+            )
         await self.kernel.wait_settled()
 
     async def wait(self) -> None:
-        """Waits until nothing can happen any more by itself: no source runs, nothing is queued, in flight, or due."""
+        """Waits until nothing can happen any more by itself: no source runs, nothing is queued, in flight, or due.
+
+        Raises:
+            DeadlockError: called in an actor, which as long as it waits is not at its end.
+        """
+        cell = acting.get()
+        if cell is not None:
+            raise DeadlockError(
+                f"{cell.path}: system.wait() would wait for ever, as this actor is at work as long as it waits; wait outside of the actors"
+            )
         await self.kernel.wait_quiet()
 
     async def wait_top_ended(self) -> None:
@@ -327,17 +347,26 @@ class System:
                 if cell.life is not None:
                     cell.life.stop_source()
                 cell.look_again()  # a batch waits no longer to be filled
-            await self._work_off()
+            began = trio.current_time()
+            await self._work_off(began)
+            await say_last_words(
+                self.kernel,
+                lambda cell: began + grace(cell.spec.shutdown) > trio.current_time(),
+                lambda: self._work_off(began),
+            )
             await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
             self._is_over()
 
-    async def _work_off(self) -> None:
-        """Waits until what is queued is handled, but for no actor longer than its shutdown time. Who then is not done has used it up."""
-        began = trio.current_time()
+    async def _work_off(self, began: float) -> None:
+        """Waits until what is queued is handled, and what sources and `on_drained` still do is done.
+
+        It began to wait for that at `began`, and does for no actor longer than its shutdown time. Who then is not done has used it up.
+        """
         await trio.lowlevel.checkpoint()
         while True:
             now = trio.current_time()
-            busy = [(began + grace(cell.spec.shutdown), cell) for cell in self.kernel.cells.values() if cell.is_busy]
+            at_work = [each for each in self.kernel.cells.values() if each.is_busy or (each.life is not None and each.life.is_winding_up)]
+            busy = [(began + grace(cell.spec.shutdown), cell) for cell in at_work]
             ends = [end for end, _ in busy if end > now]
             if not ends:
                 break

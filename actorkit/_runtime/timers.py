@@ -134,7 +134,8 @@ class Timer:
     def fire(self) -> None:
         """Delivers the message."""
         if self.period is None:
-            del self._life.timers[self]
+            if self._life.timers is not None:
+                del self._life.timers[self]
         else:
             self._life.cell.kernel.repeating -= 1
             self.deadline += self.period
@@ -143,7 +144,7 @@ class Timer:
 
     def cancel(self) -> None:
         """Takes it back; does nothing if it has fired or was cancelled already."""
-        if self in self._life.timers:
+        if self._life.timers is not None and self in self._life.timers:
             del self._life.timers[self]
             kernel = self._life.cell.kernel
             kernel.timers.remove(self)

@@ -160,7 +160,7 @@ class Channel:
                 f"{self.topic} takes {type_names(self.topic.types)}, not {type(message).__name__}: {shown(message)} was not accepted;"
                 " publish what the topic was made for"
             )
-        return self.receivers()
+        return [mailbox.receiver(message) for mailbox in self.receivers()]
 
 
 class Topics:
@@ -189,7 +189,7 @@ class Topics:
     def subscribe(self, life: Incarnation, topic: Topic[Any], port: InPort[Any, Any, Any]) -> None:
         """See `Actor.subscribe`."""
         channel, mailbox = self.channel(topic), life.cell.ref.resolve(port)
-        check_fit(topic, port)
+        check_fit(topic, life.cell.in_ports[port.name])
         if not life.ended:
             channel.subscribe(mailbox)
 

@@ -47,6 +47,7 @@ class Turns:
         self._news = trio.Event()
         self._serving: trio.CancelScope | None = None
         self._gone = trio.Event()
+        self._in_hand = False
         self.is_open = False
 
     def open(self) -> None:
@@ -57,6 +58,11 @@ class Turns:
         """Begins to deal with them."""
         self._serving, self._gone = trio.CancelScope(), trio.Event()
         self._kernel.launch(self._serve, self._serving, self._gone)
+
+    @property
+    def are_free(self) -> bool:
+        """Whether it is nobody's turn, so that what does not wait can be done without taking one."""
+        return self.is_open and self._serving is not None and not self._in_hand and not self._queue
 
     def add(self, do: Callable[[], Awaitable[Any]]) -> None:
         """Has something done in its turn; drops it when closed."""
@@ -134,6 +140,7 @@ class Turns:
             gone.set()
 
     async def _take(self, turn: _Turn) -> None:
+        self._in_hand = True
         try:
             with turn.scope:
                 turn.value = await turn.do()
@@ -143,4 +150,5 @@ class Turns:
                 raise
             turn.error = error
         finally:
+            self._in_hand = False
             self._over(turn)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextvars import ContextVar
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -26,6 +27,8 @@ from actorkit.errors import AskFailed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from contextvars import Token
+    from types import TracebackType
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.dead_letters import DeadLetter
@@ -44,6 +47,24 @@ handling: ContextVar[Cell | None] = ContextVar("actorkit_handling", default=None
 """The cell whose handler this code is part of, nurseries inside the handler included."""
 acting: ContextVar[Cell | None] = ContextVar("actorkit_acting", default=None)
 """The cell that this code acts for: also in its `run`, hooks and background tasks."""
+
+
+class Acting:
+    """The block acts for this actor, and keeps it from handling messages meanwhile: a constructor, or a hook."""
+
+    __slots__ = ("_cell", "_tokens")
+
+    _tokens: tuple[Token[Cell | None], Token[Cell | None]]
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def __enter__(self) -> None:
+        self._tokens = acting.set(self._cell), handling.set(self._cell)
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        acting.reset(self._tokens[0])
+        handling.reset(self._tokens[1])
 
 
 class Done:
@@ -66,28 +87,30 @@ class Waiter:
     `gone`: the one who waited was killed or cancelled, or its deadline has passed; nobody needs the answer any more.
     """
 
-    __slots__ = ("cell", "clock", "dispatcher", "done", "error", "gone", "item", "mailbox", "patience", "port", "task", "value")
+    # What is seldom set has its default in the class, and its place in __dict__, so that making one costs less.
+    __slots__ = ("__dict__", "cell", "dispatcher", "done", "item", "mailbox", "port", "task", "value")
 
     port: Mailbox  # whose actor has to do something for this wait to end
-
-    is_out = False  # whether a wait that is cut short returns all the same: see Broadcast
+    error: BaseException | None = None
+    gone: bool = False
+    patience: float = 0.0  # seconds that it goes on waiting for room, where that is limited, and the end of them
+    clock: Alarm | None = None
+    is_out: bool = False  # whether a wait that is cut short returns all the same: see Broadcast
 
     def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
         self.dispatcher = dispatcher
         self.item = item
         self.value: Any = None
-        self.error: BaseException | None = None
-        self.done = self.gone = False
+        self.done = False
         self.cell: Cell | None = None
         self.task: trio.lowlevel.Task | None = None
         self.mailbox: Mailbox | None = None  # where it waits for room, while it does
-        self.patience = 0.0  # seconds that it goes on waiting for room, where that is limited, and the end of them
-        self.clock: Alarm | None = None
 
     @enable_ki_protection  # Ctrl-C between these lines would leave a waiter behind that wakes a task which waits for something else
     def __await__(self) -> Generator[Any, Any, Any]:
         if self.done:
-            yield from self.dispatcher.breathe_now_and_then().__await__()
+            if (breath := self.dispatcher.breathe_now_and_then()) is not None:
+                yield from breath.__await__()
         else:
             deadlocks = self.dispatcher.deadlocks
             cell = self.dispatcher.parkable()
@@ -120,20 +143,22 @@ class Waiter:
         return (self,)
 
     @property
-    def awaited(self) -> object:
-        """Who has to go on for this wait to end: see deadlocks.py."""
-        return self.port.cell
+    def awaited(self) -> tuple[object, ...]:
+        """Who has to go on for this wait to end; any of them will do: see deadlocks.py."""
+        return (self.port.cell,) if self.mailbox is None else self.mailbox.servers
 
     @property
     def description(self) -> str:
         """The wait for people, after who waits."""
-        return f"waits for room at {self.port.path}"
+        return f"waits for room at {self.port.address}"
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """Ends the wait with a value, or with an error; does nothing if it has ended already."""
         if self.done or self.gone:
             return
-        self.done, self.value, self.error = True, value, error
+        self.done, self.value = True, value
+        if error is not None:
+            self.error = error
         if self.cell is not None:
             self.cell.wake(self)
         elif self.task is not None:
@@ -168,24 +193,26 @@ class Envelope(Waiter):
     All other messages are queued bare (an envelope costs more than handling a message).
     """
 
-    __slots__ = (
-        "attempts", "deadline", "expires", "failures", "is_ask", "kept", "letter", "message", "message_id", "restarted", "rows", "timers",
-    )  # fmt: skip
+    __slots__ = ("deadline", "expires", "is_ask", "message", "timers")
 
     expires: float  # at a port with a deadline: when it has waited there for too long
+    attempts: int = 0  # failed ones
+    restarted: bool = False  # whether a restart because of it was charged already
+    message_id: str | None = None
+    failures: tuple[ErrorContext, ...] = ()  # the last ones
+    kept: bool = False  # whether no overflow strategy may drop it
+    letter: DeadLetter | None = None  # the dead letter that was sent again by this
+    rows: Rows | None = None  # where the answer goes, if it is a stream
 
-    def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:
-        super().__init__(dispatcher, None)  # not itself: that would be a cycle, left to the garbage collector
+    def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:  # pyright: ignore[reportMissingSuperCall]
+        # What `Waiter` sets, but without a call: an ask is to be cheap.
+        self.dispatcher = dispatcher
+        self.item: Any = None  # not itself: that would be a cycle, left to the garbage collector
+        self.value = self.cell = self.task = self.mailbox = None
+        self.done = False
         self.message = message
         self.is_ask = is_ask
-        self.attempts = 0  # failed ones
-        self.restarted = False  # whether a restart because of it was charged already
-        self.message_id: str | None = None
-        self.failures: tuple[ErrorContext, ...] = ()  # the last ones
-        self.kept = False  # whether no overflow strategy may drop it
-        self.letter: DeadLetter | None = None  # the dead letter that was sent again by this
-        self.deadline = float("inf")
-        self.rows: Rows | None = None  # where the answer goes, if it is a stream
+        self.deadline = inf
         self.timers: Timers | None = None
 
     @property
@@ -211,7 +238,16 @@ class Envelope(Waiter):
             self.timers = None
         if self.rows is not None:
             self.rows.end(error)
-        super().wake(value, error)
+        if self.done or self.gone:
+            return
+        self.done, self.value = True, value
+        if error is not None:
+            self.error = error
+        if self.cell is not None:
+            self.cell.wake(self)
+        elif self.task is not None:
+            task, self.task = self.task, None
+            reschedule(task)
 
     def fail(self, text: str, error: ErrorContext | None = None) -> None:
         """Tells the asker that there will be no answer."""

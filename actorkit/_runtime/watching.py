@@ -50,12 +50,25 @@ class Link:
         self.cell.recovery.life_failed("link", error)
 
 
+def watch(cell: Cell, watcher: Watcher, *, restarts: bool) -> None:
+    """From now on `watcher` is told when `cell` goes down; `restarts`: also when it is restarted."""
+    if cell.watchers is None:
+        cell.watchers = {}
+    cell.watchers[watcher] = restarts
+
+
+def unwatch(cell: Cell, watcher: Watcher) -> None:
+    """It is not, any more."""
+    if cell.watchers is not None:
+        cell.watchers.pop(watcher, None)
+
+
 def down(cell: Cell, reason: ExitReason, error: ErrorContext | None, *, restarting: bool) -> None:
     """Tells the watchers of `cell`; all of them, once, unless it is only being restarted."""
-    notice = Down(cell.ref, reason, error)
-    for watcher, restarts in list(cell.watchers.items()):
-        if restarts or not restarting:
-            watcher.admit(notice)
+    if cell.watchers:
+        notice = Down(cell.ref, reason, error)
+        for watcher, restarts in list(cell.watchers.items()):
+            if restarts or not restarting:
+                watcher.admit(notice)
     if not restarting:
-        cell.watchers.clear()
-        cell.farewell = notice
+        cell.watchers, cell.farewell = None, (reason, error)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from actorkit._runtime.ports import fits
+from actorkit._runtime.register import Register
 from actorkit._runtime.topics import TopicWire
+from actorkit._runtime.wording import type_names
 from actorkit.errors import WiringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.ports import InPort, OutEnd, Wire
     from actorkit._runtime.topics import Channel
 
-EMPTY: Mapping[str, Cell] = {}
+    Types = type | tuple[type, ...]
 
 
 @frozen
@@ -71,7 +74,7 @@ class Joint:
 Connections = list[Connection | Joint]
 
 
-def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, Cell] = EMPTY) -> Connections:
+def connect(cells: Register, wires: Sequence[Wire], new: Iterable[Cell] = ()) -> Connections:
     """Connects all wires, or none.
 
     Args:
@@ -80,20 +83,24 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
         new: those of them that are being added: an end that could be one of these is one of these.
 
     Raises:
-        WiringError: an end is unknown or ambiguous, a wire is there twice; the text names both ends.
+        WiringError: an end is unknown, ambiguous, or of another type, a wire is there twice; the text names both ends.
     """
+    if not wires:
+        return []
+    added = Register(new)
     found: list[tuple[Outlet, list[Mailbox], Wire]] = []
     pairs: set[tuple[str, str]] = set()
     joints: list[Joint] = []
     for wire in wires:
         if isinstance(wire, TopicWire):
-            joints.append(_joint(cells, wire, new))
+            joints.append(_joint(cells, wire, added))
             if joints[-1].is_made or joints[-1] in joints[:-1]:
                 raise WiringError(f"{wire}: this wire is there already, so each message would arrive twice; drop one")
             continue
-        outlet = _cell(cells, wire.out, wire, new).outlet(wire.out.name)
-        mailboxes = [_cell(cells, port, wire, new).mailbox(port.name) for port in wire.to]
+        outlet = _cell(cells, wire.out, wire, added).outlet(wire.out.name)
+        mailboxes = [_cell(cells, port, wire, added).mailbox(port.name) for port in wire.to]
         for mailbox in mailboxes:
+            _check_types(wire, outlet.path, outlet.types, mailbox.path, mailbox.types)
             if (outlet.path, mailbox.path) in pairs or mailbox in outlet.targets:
                 raise WiringError(
                     f"{wire}: {outlet.path} and {mailbox.path} are wired twice, so each message would arrive twice; drop one wire"
@@ -112,10 +119,25 @@ def connect(cells: Mapping[str, Cell], wires: Sequence[Wire], new: Mapping[str, 
     return made
 
 
-def _joint(cells: Mapping[str, Cell], wire: TopicWire, new: Mapping[str, Cell]) -> Joint:
-    cell = _cell(cells, wire.to[0] if wire.to else wire.out, wire, new)
-    channel = cell.kernel.topics.channel(wire.topic)
-    return Joint(channel, None, cell.mailbox(wire.to[0].name)) if wire.to else Joint(channel, cell.outlet(wire.out.name), None)
+def _joint(cells: Register, wire: TopicWire, added: Register) -> Joint:
+    cell = _cell(cells, wire.to[0] if wire.to else wire.out, wire, added)
+    topic, channel = wire.topic, cell.kernel.topics.channel(wire.topic)
+    if wire.to:
+        mailbox = cell.mailbox(wire.to[0].name)
+        _check_types(wire, str(topic), topic.types, mailbox.path, mailbox.types)
+        return Joint(channel, None, mailbox)
+    outlet = cell.outlet(wire.out.name)
+    _check_types(wire, outlet.path, outlet.types, str(topic), topic.types)
+    return Joint(channel, outlet, None)
+
+
+def _check_types(wire: Wire, sender: str, sent: Types, receiver: str, taken: Types) -> None:
+    """The ends of a wire fit, but the actors that they have turned out to be may be subclasses, with ports of other types."""
+    if not fits(sent, taken):
+        raise WiringError(
+            f"{wire}: {sender} sends {type_names(sent)}, but {receiver} takes {type_names(taken)}, as its class declares that port anew;"
+            " wire ports of one type"
+        )
 
 
 def disconnect(made: Connections) -> None:
@@ -124,34 +146,24 @@ def disconnect(made: Connections) -> None:
         each.undo()
 
 
-def check_required(cells: Mapping[str, Cell]) -> None:
+def check_required(cells: Iterable[Cell]) -> None:
     """Raises `WiringError` if an out-port that requires a wire has none."""
-    for cell in cells.values():
-        for name, port in cell.actor_class.actorkit_blueprint.out_ports.items():
-            if port.required and not (name in cell.outlets and cell.outlets[name].is_wired):
+    for cell in cells:
+        for name in cell.actor_class.actorkit_blueprint.required:
+            if not (name in cell.outlets and cell.outlets[name].is_wired):
                 raise WiringError(
                     f"{cell.path}.{name} requires a wire and has none; add {cell.actor_class.__qualname__}.{name} >> … to wires=[…]"
                 )
 
 
-def candidates(cells: Mapping[str, Cell], actor_class: type) -> list[Cell]:
-    """The actors of exactly this class; if there is none, those of its subclasses."""
-    exact = [cell for cell in cells.values() if cell.actor_class is actor_class]
-    return exact or [cell for cell in cells.values() if issubclass(cell.actor_class, actor_class)]
-
-
-def _cell(cells: Mapping[str, Cell], end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire, new: Mapping[str, Cell]) -> Cell:
+def _cell(cells: Register, end: OutEnd[Any, Any] | InPort[Any, Any, Any], wire: Wire, added: Register) -> Cell:
     if end.spec is not None:
-        of_spec = [cell for cell in (*new.values(), *cells.values()) if cell.spec is end.spec]
-        if not of_spec:
-            hint = (
-                " (.options(…) makes a new spec: index that one)"
-                if any(cell.actor_class is end.spec.actor for cell in cells.values())
-                else ""
-            )
+        cell = added.of_spec(end.spec, end.spec.actor) or cells.of_spec(end.spec, end.spec.actor)
+        if cell is None:
+            hint = " (.options(…) makes a new spec: index that one)" if end.spec.actor in cells.classes else ""
             raise WiringError(f"{wire}: {end.spec.title} is not in this tree{hint}")
-        return of_spec[0]
-    found = candidates(new, end.owner) or candidates(cells, end.owner)
+        return cell
+    found = added.candidates(end.owner) or cells.candidates(end.owner)
     if not found:
         raise WiringError(f"{wire}: there is no {end.owner.__qualname__} in this tree; add child({end.owner.__qualname__}, …)")
     if len(found) > 1:

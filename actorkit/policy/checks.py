@@ -43,7 +43,9 @@ def check_choice(owner: str, field: str, value: object, enum: type[Choice]) -> C
     Raises:
         SpecTypeError: it is anything else, a member's value included.
     """
-    return check_type(owner, field, value, enum, one_of(enum))
+    if isinstance(value, enum):
+        return value
+    raise SpecTypeError(complaint(owner, field, value, one_of(enum)))
 
 
 def one_of(enum: type[Enum]) -> str:
@@ -140,13 +142,10 @@ def check_shutdown(owner: str, value: object) -> float | Shutdown:
     """
     if isinstance(value, Shutdown):
         return value
-    expected = f"seconds, 0 or more, {one_of(Shutdown)}"
-    if not _is_number(value):
-        raise SpecTypeError(complaint(owner, "shutdown", value, expected))
-    seconds = _as_float(value)
-    if not 0 <= seconds < math.inf:
-        raise SpecError(complaint(owner, "shutdown", value, expected))
-    return seconds
+    if _is_number(value) and 0 <= (seconds := _as_float(value)) < math.inf:
+        return seconds
+    error = SpecError if _is_number(value) else SpecTypeError
+    raise error(complaint(owner, "shutdown", value, f"seconds, 0 or more, {one_of(Shutdown)}"))
 
 
 def check_significant(owner: str, significant: object, restart: Restart, auto_shutdown: AutoShutdown) -> bool:

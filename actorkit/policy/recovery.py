@@ -55,7 +55,7 @@ _VALIDATION, _POISON, _RESOURCE = ErrorCategory.VALIDATION, ErrorCategory.POISON
 _RESTART, _QUARANTINE = RecoveryAction.RESTART_COMPONENT, RecoveryAction.QUARANTINE_MESSAGE
 
 _BY_SCHEDULE = (_RETRY, _THROTTLE)
-_TRIES_AGAIN = (_RETRY, _THROTTLE, _BREAK, _RESTART)
+_TRIES_AGAIN = (_RETRY, _THROTTLE, _BREAK, _RESTART, RecoveryAction.ESCALATE)
 _DEPENDENCY = ErrorCategory.DEPENDENCY
 _BAD_DATA = (_VALIDATION, _POISON, ErrorCategory.PERMANENT)
 _WITHOUT_MESSAGE = (RecoveryAction.ESCALATE, RecoveryAction.LOG_AND_CONTINUE)
@@ -206,9 +206,9 @@ class RecoveryPolicy:
     def decide(self, error: ErrorContext, history: Sequence[ErrorContext]) -> RecoveryAction:
         """What to do about `error`: what the first matching rule or row says, within these limits.
 
-        A message is retried as often as its category's schedule says, and tried `MAX_TRIES` times at most (a longer
-        schedule does not change that); then it is quarantined. Where no message is at fault, nothing but the actor
-        can be tried again: ESCALATE and LOG_AND_CONTINUE stay, all else is RESTART_COMPONENT.
+        A message is retried as often as its category's schedule says, and tried `MAX_TRIES` times at most, however often
+        it escalates and whatever a schedule says; then it is quarantined. Where no message is at fault, nothing but the
+        actor can be tried again: ESCALATE and LOG_AND_CONTINUE stay, all else is RESTART_COMPONENT.
 
         Args:
             error: the failure.
@@ -261,7 +261,9 @@ class RecoveryPolicy:
         return 1 + sum(not self._is_retried(one) for one in _earlier(error, history)) >= self.poison_after
 
     def is_persistent(self, error: ErrorContext, history: Sequence[ErrorContext]) -> bool:
-        """Whether the actor fails so often that a restart may help, although each failure by itself would be retried.
+        """Whether the actor fails so often that a restart may help, although this failure by itself would be retried.
+
+        The last failure that its message's schedule allows would not: it is left to the next message to bring the restart.
 
         What counts are failures that a restart might cure (not bad data, nor those whose message then succeeded), of
         the present instance, in the last `persistent[1]` seconds: `persistent[0]` of them, and at least half of what
@@ -277,7 +279,7 @@ class RecoveryPolicy:
         if len(recent) < errors:
             return False
         delivered: int = error.metadata.get("delivered", 0) - recent[0].metadata.get("delivered", 0) + 1
-        return 2 * len(recent) >= delivered
+        return 2 * len(recent) >= delivered and not self._is_spent(error, history, _RETRY)
 
     def reason(self, error: ErrorContext, history: Sequence[ErrorContext]) -> DeadLetterReason:
         """Why the message of `error`, which is to be quarantined, becomes a dead letter."""

@@ -85,7 +85,7 @@ class TokenBucket:
     """One bucket: how full it is, who has reserved, and how fast it fills.
 
     Every `now` is in seconds; if it goes back, it is another run's, and the bucket is full and nobody waits. An `n` is 1 or
-    more, and at most the burst.
+    more, and, except for `take`, at most the burst.
 
     Attributes:
         rate: tokens a second, for the present.
@@ -119,6 +119,11 @@ class TokenBucket:
         self._take(n, now)
         return True
 
+    def take(self, n: int, now: float) -> None:
+        """Takes `n` tokens, from the time on at which `ready_at` says so. More than the burst are owed: who comes next waits for them."""
+        self._look_at_clock(now)
+        self._take(n, now)
+
     def reserve(self, n: int, now: float) -> float:
         """Waits for `n` tokens, behind those who wait already. Ends with `claim` or `cancel`.
 
@@ -129,8 +134,11 @@ class TokenBucket:
         return max(self._full_at, now) - (self.settings.burst - self.reserved) / self.rate
 
     def ready_at(self, n: int) -> float:
-        """The time from which whoever is first may take `n`, as far as can be told now; perhaps long past."""
-        return self._full_at - (self.settings.burst - n) / self.rate
+        """The time from which whoever is first may take `n`, as far as can be told now; perhaps long past.
+
+        For more than the burst, that is when it is full.
+        """
+        return self._full_at - max(0, self.settings.burst - n) / self.rate
 
     def claim(self, n: int, now: float) -> None:
         """Takes what was reserved. Only for the first of those who wait.

@@ -22,6 +22,7 @@ from actorkit import (
     SupervisionError,
     SupervisorSpec,
     child,
+    in_port,
     open_system,
     run,
     supervisor,
@@ -291,3 +292,27 @@ async def test_a_supervisor_that_is_giving_up_takes_no_requests() -> None:
         await system.wait()
 
         assert scene.take() == ["start a", "start b", "stop a", "stop b", "start a", "start b"]
+
+
+async def test_a_message_that_makes_its_supervisor_give_up_again_and_again_is_tried_ten_times() -> None:
+    tries: list[int] = []
+
+    class Slow(Actor):
+        """Fails so slowly that no supervisor runs out of restarts."""
+
+        @in_port
+        async def in_work(self, number: int) -> None:
+            tries.append(number)
+            await trio.sleep(10)
+            if number < 0:
+                raise PermanentError("as bad as can be", severity=ErrorSeverity.CRITICAL)
+
+    async with open_system(supervisor(supervisor(child(Slow), name="inner"), name="top")) as system:
+        for number in (-1, 2):
+            await system.ref(Slow).send(Slow.in_work, number)
+        await system.settle()
+
+        assert tries == [-1] * 10 + [2]
+        assert system.ledger().dead_lettered_by == {"retries_exhausted": 1}
+        assert system.supervisor("root/top").which_children()[0].restarts == 9
+        system.ledger().check()

@@ -221,6 +221,21 @@ def test_ten_errors_in_a_minute_that_a_restart_might_cure_restart_the_actor() ->
     assert RecoveryPolicy(persistent=(2, 60.0)).decide(history[1], history[:2]) is RESTART
 
 
+def test_a_message_whose_schedule_is_used_up_gets_no_other_try_by_a_restart() -> None:
+    policy, before = RecoveryPolicy(), lasting(10)
+    of_one = [evolve(failure(TRANSIENT, message="m"), last_occurrence=10.0 + n) for n in range(4)]
+    actions = [policy.decide(error, [*before, *of_one[: n + 1]]) for n, error in enumerate(of_one)]
+    assert actions == [RESTART, RESTART, RESTART, QUARANTINE]
+    assert policy.reason(of_one[-1], [*before, *of_one]) is DeadLetterReason.RETRIES_EXHAUSTED
+
+
+def test_a_message_that_escalates_is_given_up_after_the_last_try_as_well() -> None:
+    history = failures(MAX_TRIES, PERMANENT, CRITICAL)
+    assert RecoveryPolicy().decide(history[-2], history[:-1]) is ESCALATE
+    assert RecoveryPolicy().decide(history[-1], history) is QUARANTINE
+    assert RecoveryPolicy().reason(history[-1], history) is DeadLetterReason.RETRIES_EXHAUSTED
+
+
 def test_errors_a_long_time_apart_do_not_add_up() -> None:
     history = [evolve(one, last_occurrence=one.last_occurrence * 10) for one in lasting(30)]
     assert RecoveryPolicy().decide(history[-1], history) is RETRY
@@ -298,7 +313,7 @@ def test_however_failures_and_rules_mix_a_message_comes_to_its_end(
             assert sum(one.category is category for one in history) <= max(3, policy.retry.for_category(category).max_retries)
         elif action is QUARANTINE:
             assert policy.reason(error, history) in list(DeadLetterReason)[:4]
-        if action in (QUARANTINE, SKIP, ESCALATE):
+        if action in (QUARANTINE, SKIP):  # after all others, ESCALATE included, it comes again
             assert number < MAX_TRIES
             return
     raise AssertionError("tried too often")

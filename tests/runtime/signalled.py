@@ -39,6 +39,13 @@ class Sink(Actor):
         """Nothing."""
 
 
+class Draining(Sink):
+    """Says something at the end of its streams."""
+
+    async def on_drained(self) -> None:
+        print(f"{self.name} drained", flush=True)
+
+
 class Stuck(Sink):
     """Waits for ever."""
 
@@ -87,7 +94,7 @@ class HangingStart(Actor):
         await trio.sleep_forever()
 
 
-SINKS = {each.__name__: each for each in (Sink, Stuck, Busy, BusyPlain, HangingStop)}
+SINKS = {each.__name__: each for each in (Sink, Draining, Stuck, Busy, BusyPlain, HangingStop)}
 ALONE = {each.__name__: each for each in (BusySource, HangingStart)}
 
 if __name__ == "__main__":

@@ -365,6 +365,46 @@ async def test_a_cancellation_that_a_handler_had_kept_is_its_failure(how: str, r
         system.ledger().check()
 
 
+class PlainHoarder(Actor):
+    """Raises a cancellation that somebody kept, alone or in a group."""
+
+    def __init__(self, stale: list[trio.Cancelled]) -> None:
+        self.stale = stale
+
+    @in_port
+    def in_work(self, how: str) -> str:
+        if how == "alone":
+            raise self.stale[0]
+        if how == "in a group":
+            raise BaseExceptionGroup("both", [self.stale[0], ValidationError("bad")])
+        return how
+
+
+@pytest.mark.parametrize(("how", "reason"), [("in a group", "validation"), ("alone", "poison")])
+@pytest.mark.parametrize("awake", [False, True])
+async def test_a_cancellation_that_a_plain_handler_had_kept_is_its_failure_whoever_runs_it(how: str, reason: str, awake: bool) -> None:
+    """While everybody sleeps, it is the asker that runs it."""
+    stale: list[trio.Cancelled] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as error:
+            stale.append(error)
+
+    async with open_system(child(PlainHoarder, stale)) as system:
+        ref = system.ref(PlainHoarder)
+        await trio.testing.wait_all_tasks_blocked()
+        if awake:
+            await ref.send(PlainHoarder.in_work, "before")
+        with pytest.raises(AskFailed, match="bad" if reason == "validation" else "a trio.Cancelled that it had kept"):
+            await ref.ask(PlainHoarder.in_work, how)
+
+        assert await ref.ask(PlainHoarder.in_work, "after") == "after"
+        assert system.ledger().dead_lettered_by == {reason: 1}
+        system.ledger().check()
+
+
 async def test_a_cancellation_that_a_task_had_kept_is_its_failure() -> None:
     lines: list[str] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from actorkit import (
     ActorkitError,
     DeadLetterReason,
     DefinitionError,
+    Down,
     OutPort,
     PortDefinitionError,
     Restart,
@@ -121,6 +123,35 @@ def test_an_unknown_option() -> None:
         spec.options(nmae="greeter")
 
     one_sentence(caught.value, "child 'greeter'", "unknown option 'nmae'", "name, restart, shutdown")
+
+
+@pytest.mark.parametrize("value", ["x", 3, 1, None])
+def test_a_flag_that_is_neither_true_nor_false(value: Any) -> None:
+    """What counts as true in Python may have been meant otherwise."""
+
+    class Watching(Actor):
+        async def on_start(self) -> None:
+            self.watch(self.ref, Watching.in_down, restarts=value)
+
+        @in_port
+        def in_down(self, down: Down) -> None: ...
+
+    def watching() -> None:
+        with pytest.raises(SupervisionError) as failed:
+            run(child(Watching))
+        assert failed.value.__cause__ is not None
+        raise failed.value.__cause__
+
+    attempts: dict[str, Callable[[], object]] = {
+        "run: keep": lambda: run(child(Greeter), keep=value),
+        "run: handle_signals": lambda: run(child(Greeter), handle_signals=value),
+        "OutPort: required": lambda: OutPort(str, required=value),
+        "watching: watch: restarts": watching,
+    }
+    for where, attempt in attempts.items():
+        with pytest.raises(SpecTypeError) as caught:
+            attempt()
+        one_sentence(caught.value, f"{where} = {value!r}", "expected True or False")
 
 
 @pytest.mark.parametrize("value", ["permanent", None, True, Restart])

@@ -14,6 +14,7 @@ from actorkit import (
     OutPort,
     OverflowStrategy,
     PortDefinitionError,
+    RecoveryAction,
     StashError,
     TransientError,
     child,
@@ -23,6 +24,7 @@ from actorkit import (
     run,
     supervisor,
 )
+from actorkit.events import HandlerFailed
 
 
 class Writer(Actor):
@@ -38,7 +40,7 @@ class Writer(Actor):
             raise ValueError(rows)
         if any(row > 900 for row in rows) and self.hiccups:
             self.hiccups -= 1
-            raise TransientError("hiccup")
+            raise TransientError("hiccup", retry_after=1)
         self.batches.append(rows)
         return [f"wrote {row}" for row in rows]
 
@@ -73,6 +75,33 @@ async def test_a_batch_is_handled_when_it_is_full_or_has_waited() -> None:
         assert batches == [[0, 1, 2, 3], [4, 5]]
         assert system.ledger().processed == 6
         system.ledger().check()
+
+
+async def test_a_batch_waits_from_the_arrival_of_its_first_message() -> None:
+    """Not from when the actor comes to it."""
+    times: list[tuple[float, list[int]]] = []
+
+    class Busy(Actor):
+        @in_batch(size=10, wait=4)
+        def in_row(self, rows: list[int]) -> None:
+            times.append((trio.current_time(), rows))
+
+        @in_port
+        async def in_work(self, seconds: float) -> None:
+            await trio.sleep(seconds)
+
+    async with open_system(child(Busy)) as system:
+        ref = system.ref(Busy)
+        for seconds in (3, 8):  # the first leaves it a second to wait, the second none
+            began = trio.current_time()
+            await ref.send(Busy.in_work, seconds)
+            await ref.send(Busy.in_row, 1)
+            await trio.sleep(2)
+            await ref.send(Busy.in_row, 2)
+            await trio.sleep(8)
+            times[-1] = (times[-1][0] - began, times[-1][1])
+
+    assert times == [(4, [1, 2]), (8, [1, 2])]
 
 
 async def test_a_message_at_another_port_ends_the_batch_so_that_order_holds() -> None:
@@ -149,6 +178,61 @@ async def test_only_the_one_that_fails_is_retried() -> None:
         assert batches == [[1], [901], [3, 4]]
         assert system.kernel.retries == 1
         system.ledger().check()
+
+
+async def test_all_of_a_batch_that_is_split_is_in_flight_until_it_is_decided() -> None:
+    """Also what waits behind the message that is tried again."""
+    batches: list[list[int]] = []
+    async with open_system(child(Writer, batches, hiccups=3), seed=1) as system:
+        events = system.events(HandlerFailed)
+        for row in (901, 2, 3, 4, 5):
+            await system.ref(Writer).send(Writer.in_row, row)
+        failed = await anext(events)
+
+        assert failed.action is RecoveryAction.RETRY
+        assert failed.error.message_id == "root/supervisor/writer.in_row#1"
+        assert (system.ledger().in_flight, system.ledger().queued) == (4, 1)
+        system.ledger().check()
+
+        await system.settle()
+        assert batches == [[901], [2], [3, 4], [5]]
+        system.ledger().check()
+
+
+async def test_what_is_left_of_a_split_batch_waits_in_order_when_its_actor_is_stopped_or_its_port_paused() -> None:
+    batches: list[list[int]] = []
+
+    class Pausing(Writer):
+        async def run(self) -> None:
+            await trio.sleep(0.01)
+            self.pause(Pausing.in_row)
+            await trio.sleep(100)
+            self.resume(Pausing.in_row)
+
+    for pauses in (False, True):
+        batches.clear()
+        spec = child(Pausing if pauses else Writer, batches, hiccups=3).options(name="writer")
+        async with open_system(supervisor(spec, name="top"), seed=1) as system:
+            ref = system.ref("root/top/writer", Writer)
+            for row in (901, 2, 3, 4):
+                await ref.send(Writer.in_row, row)
+            await trio.sleep(0.02)
+            assert system.ledger().in_flight == 4
+            if pauses:
+                await trio.sleep(2)
+            else:
+                await system.supervisor("root/top").stop_child("writer")
+
+            assert (system.ledger().in_flight, system.ledger().queued, batches) == (0, 4, [])
+            system.ledger().check()
+
+            if pauses:
+                await trio.sleep(200)
+            else:
+                await system.supervisor("root/top").restart_child("writer")
+            await system.settle()
+            assert batches == [[901], [2], [3, 4]][not pauses :]  # the new instance fails on 901 until that is given up
+            system.ledger().check()
 
 
 async def test_a_request_whose_message_is_bad_fails_alone() -> None:

@@ -547,3 +547,75 @@ async def test_an_actor_that_crashed_while_its_supervisor_starts_one_who_asks_it
 
         assert isinstance(caught.value.__cause__, DeadlockError)
         assert await player(system, "a").ask(Player.in_do, Do(nothing)) == "done"
+
+
+class Waiting(Actor):
+    """Waits for the system that it is part of."""
+
+    def __init__(self, where: str, lines: list[str]) -> None:
+        self.where = where
+        self.lines = lines
+
+    async def on_start(self) -> None:
+        if self.where == "on_start":
+            await self.settle()
+
+    async def run(self) -> None:
+        if self.where == "run":
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Until nothing is queued or in flight."""
+        await self.system.settle()
+        self.lines.append("settled")
+
+    @in_port
+    async def in_settle(self, in_nursery: bool) -> None:
+        if in_nursery:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.settle)
+        await self.settle()
+
+    @in_port
+    async def in_wait(self, _: None) -> None:
+        await self.system.wait()
+
+    @in_port
+    def in_background(self, wait: bool) -> None:
+        self.start_soon(self.system.wait if wait else self.settle)
+
+
+@pytest.mark.parametrize("in_nursery", [False, True])
+async def test_a_handler_that_waits_until_nothing_is_in_flight_fails_at_once(in_nursery: bool) -> None:
+    lines: list[str] = []
+    async with open_system(supervisor(child(Waiting, "", lines), name="top")) as system:
+        with pytest.raises(AskFailed, match=r"DeadlockError.*root/top/waiting: system\.settle\(\) would wait for ever.*start_soon"):
+            await system.ref(Waiting).ask(Waiting.in_settle, in_nursery)
+
+        assert trio.current_time() == 0
+        assert system.ledger().dead_lettered_by == {"permanent": 1}
+        assert system.supervisor("root/top").which_children()[0].restarts == 0
+        await system.settle()
+
+
+async def test_an_actor_that_waits_until_nothing_can_happen_any_more_fails_at_once() -> None:
+    async with open_system(supervisor(child(Waiting, "", []), name="top")) as system:
+        ref = system.ref(Waiting)
+        with pytest.raises(AskFailed, match=r"DeadlockError.*root/top/waiting: system\.wait\(\) would wait for ever"):
+            await ref.ask(Waiting.in_wait, None)
+        await ref.send(Waiting.in_background, True)
+        await system.wait()
+
+        assert "system.wait() would wait for ever" in list(system.kernel.errors)[-1].error_message
+        assert system.supervisor("root/top").which_children()[0].restarts == 1
+
+
+@pytest.mark.parametrize("where", ["on_start", "run", "background"])
+async def test_outside_of_its_handlers_an_actor_may_wait_until_nothing_is_in_flight(where: str) -> None:
+    lines: list[str] = []
+    async with open_system(supervisor(child(Waiting, where, lines), name="top")) as system:
+        if where == "background":
+            await system.ref(Waiting).send(Waiting.in_background, False)
+        await system.wait()
+
+        assert lines == ["settled"]

@@ -202,9 +202,8 @@ async def test_a_permanent_source_is_started_again_when_its_run_returns() -> Non
     async with open_system(tree) as system:
         await trio.sleep(3600 * 3.5)
         assert system.ref(Hourly).is_alive
-
-    assert lines.count("run") == 3
-    assert "sink drained" not in lines
+        assert lines.count("run") == 3
+        assert "sink drained" not in lines
 
 
 async def test_a_run_whose_failure_is_passed_over_has_ended() -> None:

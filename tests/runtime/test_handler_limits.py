@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -177,6 +178,11 @@ class Threaded(Actor):
         event.wait(10)
         return "waited"
 
+    @in_port(thread=True)
+    def in_work(self, seconds: float) -> str:
+        threading.Event().wait(seconds)
+        return "worked"
+
     @in_port
     def in_here(self, _: None) -> int:
         return threading.get_ident()
@@ -214,6 +220,18 @@ async def test_others_go_on_while_a_thread_works() -> None:
         await system.settle()
 
         assert system.ledger().processed == 2
+
+
+async def test_virtual_time_stands_still_while_threads_work_and_then_goes_on() -> None:
+    async with open_system(supervisor(*(child(Threaded).options(name=name) for name in "ab"), name="top")) as system:
+        for seconds in (0.1, 0.02):  # in the second round "a" is done first
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(system.ref("root/top/a", Threaded).ask, Threaded.in_work, 0.05, timeout=1.0))
+                nursery.start_soon(partial(system.ref("root/top/b", Threaded).ask, Threaded.in_work, seconds, timeout=1.0))
+        assert (trio.current_time(), system.ledger().processed) == (0, 4)
+
+        await trio.sleep(1000)
+        assert trio.current_time() == 1000
 
 
 def plain_with_timeout() -> None:

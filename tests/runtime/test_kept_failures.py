@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+import trio.testing
 
 from actorkit import Actor, ErrorContext, TransientError, ValidationError, child, in_port, open_system, supervisor
 from actorkit.events import HandlerFailed
@@ -63,6 +64,7 @@ async def test_a_dead_letter_has_its_tracebacks_and_no_frame(
         await system.ref(Holder).send(Holder.in_number, 2)
         await system.settle()
 
+        await trio.testing.wait_all_tasks_blocked()  # its supervisor may still be about to restart it
         letters = await system.dead_letters.inspect()
         gc.collect()
 

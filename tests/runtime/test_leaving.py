@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actorkit import Actor, DeadLetterReason, ExitReason, Shutdown, child, in_port, open_system, supervisor
+from actorkit import Actor, DeadLetterReason, ExitReason, OutPort, Shutdown, SupervisorSpec, child, in_port, open_system, pool, supervisor
 from tests.ticking import Slow, Ticker
 
 
@@ -24,6 +24,132 @@ async def test_leaving_the_block_ends_sources_then_works_off_the_queue_then_stop
         *("source stopped: shutdown", "slow stopped: shutdown"),
     ]
     assert system.ledger().dead_lettered == 0
+
+
+class Gatherer(Slow):
+    """Passes numbers on, by twos; at the end, what is left."""
+
+    out_pair = OutPort(list[int])
+
+    def __init__(self, lines: list[str], takes: float = 1.0, says: float = 0.0) -> None:
+        super().__init__(lines, takes)
+        self.says = says
+        self.kept: list[int] = []
+
+    @in_port
+    async def in_one(self, number: int) -> None:
+        await self.in_number(number)
+        self.kept.append(number)
+        if len(self.kept) == 2:
+            await self.pass_on()
+
+    async def pass_on(self) -> None:
+        """Passes on what it has."""
+        kept, self.kept = self.kept, []
+        await self.out_pair.send(kept)
+
+    async def on_drained(self) -> None:
+        await trio.sleep(self.says)
+        self.lines.append(f"{self.name} drained")
+        await self.pass_on()
+
+
+class Summer(Actor):
+    """Adds numbers up, and says at the end what came of it."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.sum = 0
+
+    @in_port
+    async def in_numbers(self, numbers: list[int]) -> None:
+        await trio.sleep(1)
+        self.sum += sum(numbers)
+
+    async def on_drained(self) -> None:
+        self.lines.append(f"summed up: {self.sum}")
+
+
+class LastTicker(Ticker):
+    async def on_drained(self) -> None:
+        self.lines.append("source drained")
+        await self.out_number.send(100)
+
+
+def summing(lines: list[str], **options: float) -> SupervisorSpec:
+    """A source, one that gathers, one that adds up, in the wrong order."""
+    return supervisor(
+        child(Summer, lines),
+        child(Gatherer, lines, **options),
+        child(LastTicker, lines),
+        wires=[LastTicker.out_number >> Gatherer.in_one, Gatherer.out_pair >> Summer.in_numbers],
+    )
+
+
+async def test_leaving_the_block_ends_the_streams_from_upstream_down() -> None:
+    """What `on_drained` sends is worked off, too, before those further down say their last words."""
+    lines: list[str] = []
+
+    async with open_system(summing(lines, takes=0.5)) as system:
+        await trio.sleep(2.7)
+
+    assert lines[3:] == [
+        *("source ended", "source drained", "gatherer did 100", "gatherer drained", "summed up: 103"),
+        *("source stopped: shutdown", "gatherer stopped: shutdown"),
+    ]
+    assert system.ledger().accepted == system.ledger().processed == 7
+    system.ledger().check()
+
+
+async def test_last_words_are_waited_for_no_longer_than_the_shutdown_time() -> None:
+    lines: list[str] = []
+
+    async with open_system(summing(lines, takes=0.5, says=100.0)) as system:
+        await trio.sleep(2.7)
+        began = trio.current_time()
+
+    assert trio.current_time() - began == 5.0
+    assert lines[3:-1] == ["source ended", "source drained", "gatherer did 100", "source stopped: shutdown"]
+    assert lines[-1].startswith("gatherer stopped")
+    system.ledger().check()
+
+
+async def test_an_actor_that_is_to_be_killed_says_no_last_words_and_neither_does_one_on_an_exception() -> None:
+    lines: list[str] = []
+
+    async with open_system(child(Summer, lines).options(shutdown=Shutdown.KILL)):
+        pass
+    with pytest.raises(LookupError):
+        async with open_system(child(Summer, lines)):
+            raise LookupError
+
+    assert lines == []
+
+
+async def test_members_of_a_pool_and_an_actor_that_drains_by_itself_say_their_last_words_once() -> None:
+    lines: list[str] = []
+
+    class Few(Actor):
+        out_numbers = OutPort(list[int])
+
+        async def run(self) -> None:
+            await self.out_numbers.send([1])
+
+    class Relay(Summer):
+        out_numbers = OutPort(list[int])
+
+        async def on_drained(self) -> None:
+            await trio.sleep(1)
+            await super().on_drained()
+            await self.out_numbers.send([self.sum])
+
+    members = pool(Summer, lines, size=2).options(name="members")
+    tree = supervisor(child(Few), child(Relay, lines), members, wires=[Few.out_numbers >> Relay.in_numbers])
+    async with open_system(tree) as system:
+        await system.ref("root/supervisor/members", Summer).send(Summer.in_numbers, [5])
+        await trio.sleep(1.5)  # the relay is draining
+
+    assert sorted(lines) == ["summed up: 0", "summed up: 1", "summed up: 5"]
 
 
 async def test_what_cannot_be_worked_off_in_the_shutdown_time_becomes_dead_letters() -> None:

@@ -277,3 +277,50 @@ async def test_only_a_pool_has_a_size() -> None:
             await system.supervisor("root/top").resize(3)
         with pytest.raises(SpecError, match=r"root/top/pool: size = 0"):
             await system.supervisor("root/top/pool").resize(0)
+
+
+class Pausing(Busy):
+    """Its first member pauses its port at the first number, for a while."""
+
+    @in_port(capacity=50)
+    async def in_number(self, number: int) -> str:
+        if number == 0:
+            self.pause(Pausing.in_number)
+            self.start_soon(self.resume_later)
+        self.lines.append(("end", self.name, number))
+        return self.name
+
+    async def resume_later(self) -> None:
+        """Takes up its mail again."""
+        await trio.sleep(10)
+        self.resume(Pausing.in_number)
+
+    @in_port(capacity=50)
+    async def in_other(self, number: int) -> None:
+        await trio.sleep(0.2)
+
+
+@ROUTES
+async def test_what_waits_at_a_paused_port_of_a_member_goes_where_it_belongs_and_the_books_balance(route: Route) -> None:
+    log: list[tuple[str, str, int]] = []
+    async with open_system(pool(Pausing, log, size=1, route=route).options(name="busy")) as system:
+        ref, members = system.ref(Pausing), system.supervisor("root/supervisor/busy")
+        for number in range(20):
+            await ref.send(Pausing.in_number, number)
+            await ref.send(Pausing.in_other, number)
+        await trio.sleep(1)
+
+        await members.resize(2)
+        await trio.sleep(5)
+        system.ledger().check()
+        others = {name for what, name, _ in log if what == "end"}
+        assert others == {"busy-1", "busy-2"}  # the new member did not wait for the pause of the old one
+
+        await trio.sleep(10)
+        await system.settle()
+        ends = [number for what, _, number in log if what == "end"]
+        assert sorted(ends) == list(range(20))
+        for name in others:
+            done = [number for what, each, number in log if what == "end" and each == name]
+            assert done == sorted(done)
+        system.ledger().check()

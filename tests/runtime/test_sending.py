@@ -319,7 +319,10 @@ async def test_a_wrong_message_on_an_out_port_fails_the_sending_handler(wired: b
         assert letter.port == "root/supervisor/sender.in_wrong"
         assert letter.error is not None
         assert str(letter.error.exception) == (
-            "root/supervisor/sender.out_job sends int, not str: 'three' was not accepted; send what the out-port was declared for"
+            "root/supervisor/slow.in_job takes int, not str: 'three' was not accepted; send what the port takes, or widen the annotation"
+            " of its handler"
+            if wired
+            else "root/supervisor/sender.out_job sends int, not str: 'three' was not accepted; send what the out-port was declared for"
         )
         assert pair.seen == []
 

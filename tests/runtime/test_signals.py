@@ -90,6 +90,14 @@ def test_a_signal_ends_a_run_in_order(start: StartProgram, number: Signals, argu
     assert program.code == 0
 
 
+def test_on_drained_runs_when_a_signal_ends_a_run(start: StartProgram) -> None:
+    program = start("Draining")
+
+    program.signal(SIGTERM)
+
+    assert program.end()[0][1:] == ["draining drained", "ticker stopped: shutdown", "interrupted by SIGTERM"]
+
+
 @pytest.mark.parametrize(("first", "second"), [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGTERM, SIGINT)])
 @pytest.mark.parametrize("hanging", ["Stuck", "HangingStop"])
 def test_a_second_signal_ends_a_run_that_is_stuck_in_its_end(start: StartProgram, hanging: str, first: Signals, second: Signals) -> None:

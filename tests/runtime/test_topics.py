@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from actorkit import (
     Actor,
     ActorRef,
+    AskFailed,
     MailboxFull,
     MessageTypeError,
     OutPort,
@@ -27,7 +28,10 @@ from actorkit import (
     child,
     dynamic_supervisor,
     in_port,
+    keyed,
     open_system,
+    pool,
+    round_robin,
     supervisor,
 )
 from actorkit.events import TopicUnheard
@@ -386,6 +390,79 @@ async def test_who_leaves_its_last_topic_has_not_come_to_the_end_of_its_streams(
         assert last == [1]
 
 
+# ---- groups
+
+
+def group_of_sinks(kind: str, seen: list[int], lines: list[str]) -> Any:
+    """A pool of two sinks, or one sink for each number."""
+    if kind == "pool":
+        return pool(Sink, seen, lines, size=2, route=round_robin).options(name="sinks")
+    return keyed(Sink, seen, lines, by=str).options(name="sinks")
+
+
+@pytest.mark.parametrize("kind", ["pool", "keyed"])
+async def test_a_group_subscribes_as_one_actor(kind: str) -> None:
+    """Beside another, and alone; whoever publishes."""
+    seen: list[int] = []
+    others: list[int] = []
+    lines: list[str] = []
+    tree = supervisor(
+        child(Desk), group_of_sinks(kind, seen, lines), reader(others, lines=[]), wires=[NEWS >> Sink.in_number, Desk.out_number >> NEWS]
+    )
+    async with open_system(tree) as system:
+        await system.publish(NEWS, 1)
+        await system.ref(Reader).send(Reader.in_join, NEWS)
+        await system.settle()
+        await system.publish(NEWS, 2)
+        await system.ref(Desk).send(Desk.in_publish, 3)
+        await system.ref(Desk).send(Desk.in_emit, "4")
+        system.publish_nowait(NEWS, 5)
+        await system.settle()
+
+        assert sorted(seen) == [1, 2, 3, 4, 5]
+        assert sorted(others) == [2, 3, 4, 5]
+        assert system.snapshot()["topics"]["news"]["subscribers"][0] == "root/supervisor/sinks.in_number"
+        system.ledger().check()
+
+
+@pytest.mark.parametrize("kind", ["pool", "keyed"])
+async def test_a_group_publishes_as_one_actor_and_ends_with_its_streams(kind: str) -> None:
+    seen: list[int] = []
+    lines: list[str] = []
+    relay: Any = pool(Reader, [], (), lines, size=2) if kind == "pool" else keyed(Reader, [], (), lines, by=str)
+    tree = supervisor(
+        child(Sink, seen, lines).options(name="last"),
+        relay.options(name="relay"),
+        child(Paper, 3, lines),
+        wires=[Paper.out_number >> ODDS, ODDS >> Reader.in_number, Reader.out_number >> NEWS, NEWS >> Sink.in_number],
+    )
+    report = await run_inside(tree)
+
+    assert sorted(seen) == [-1, 0, 1, 2]
+    assert lines[0] == "paper drained"
+    assert lines[-1] == "last drained"
+    report.ledger.check()
+
+
+async def test_a_full_pool_holds_up_who_publishes_until_any_member_has_room() -> None:
+    gates = trio.Event()
+    seen: list[int] = []
+    tree = supervisor(pool(Gated, gates, seen, size=2, route=round_robin), reader([], NEWS), wires=[NEWS >> Gated.in_block])
+    async with open_system(tree) as system, trio.open_nursery() as nursery:
+        for number in range(4):
+            await system.publish(NEWS, number)
+            await wait_all_tasks_blocked()
+        nursery.start_soon(system.publish, NEWS, 4)
+        await wait_all_tasks_blocked()
+        assert system.ledger().ports["root/supervisor/gated.in_block"].accepted == 4
+        with pytest.raises(MailboxFull):
+            system.publish_nowait(NEWS, 5)
+
+        gates.set()
+        await system.settle()
+        assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
 # ---- mistakes
 
 
@@ -402,6 +479,59 @@ class Texts(Actor):
         except WiringError as error:
             return str(error)
         return "subscribed"
+
+
+class Broad(Actor):
+    """Takes and sends a union."""
+
+    out_value = OutPort(int)
+
+    @in_port
+    def in_value(self, value: int | str) -> None: ...
+
+    @in_port
+    def in_subscribe(self, _: Topic[str]) -> None:
+        self.subscribe(Topic("texts", str), Broad.in_value)
+
+
+class Narrow(Broad):
+    """Takes and sends less of it, or other things."""
+
+    out_value = OutPort(str)  # type: ignore[assignment]
+
+    @in_port
+    def in_value(self, value: int) -> None: ...  # type: ignore[override]
+
+
+class Talker(Actor):
+    out_text = OutPort(str)
+
+
+TEXTS = Topic("texts", str)
+
+
+@pytest.mark.parametrize(
+    ("wires", "complaint"),
+    [
+        ([Talker.out_text >> Broad.in_value], r"root/top/talker\.out_text sends str, but root/top/narrow\.in_value takes int"),
+        ([TEXTS >> Broad.in_value], r"topic 'texts'\(str\) sends str, but root/top/narrow\.in_value takes int"),
+        ([Broad.out_value >> NEWS], r"root/top/narrow\.out_value sends str, but topic 'news'\(int\) takes int"),
+    ],
+)
+async def test_a_subclass_whose_ports_are_of_other_types_than_the_wire_says_is_refused(wires: list[Any], complaint: str) -> None:
+    narrow: list[Any] = [child(Narrow), pool(Narrow), keyed(Narrow, by=str)]
+    for spec in narrow:
+        with pytest.raises(WiringError, match=complaint):
+            async with open_system(supervisor(child(Talker), spec.options(name="narrow"), wires=wires, name="top")):
+                pass
+    async with open_system(supervisor(child(Talker), child(Broad), wires=wires, name="top")):
+        pass
+
+
+async def test_a_subclass_cannot_subscribe_with_a_port_that_it_has_narrowed() -> None:
+    async with open_system(child(Narrow)) as system:
+        with pytest.raises(AskFailed, match=r"topic 'texts'\(str\) >> Narrow\.in_value\(int\): the topic is of str, but int is taken"):
+            await system.ref(Narrow).ask(Broad.in_subscribe, TEXTS)
 
 
 def test_ends_of_other_types_are_refused_before_anything_starts() -> None:
