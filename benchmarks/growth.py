@@ -35,7 +35,7 @@ class Broadcaster(Actor):
 
     @in_port
     async def in_go(self, count: int) -> float:
-        """Seconds that it took to send so many to everybody, and for the last to be handled."""
+        """Sends so many to everybody; the moment at which it began."""
         out = self.out_number
         began = time.perf_counter()
         for number in range(count):

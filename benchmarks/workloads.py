@@ -237,7 +237,7 @@ WORKLOADS = (
     Workload(
         name="actors",
         question="Messages to 1,000 actors in turn, when there are so many in all.",
-        measures={f"{idle:,} actors": partial(growth.actors, idle) for idle in (1000, 10_000)},
+        measures={f"{idle:,} actors": partial(growth.actors, idle) for idle in (100, 1000, 10_000)},
         base="1,000 actors",
         count=500_000,
         fits=False,
