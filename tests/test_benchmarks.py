@@ -18,6 +18,7 @@ from benchmarks.measuring import Result, Unmeasurable, fitting, in_turns, once
 from benchmarks.peers import asyncio_queues
 from benchmarks.report import BEGIN, END, Report, bars_table, rewritten, table
 from benchmarks.workloads import ASYNC, BY_NAME, PLAIN, TRIO, WORKLOADS
+from tests.docs.pages import ROOT
 
 CANDIDATES = [(workload.name, candidate) for workload in WORKLOADS for candidate in workload.measures if workload.name != "soak"]
 RESULTS = [
@@ -221,6 +222,12 @@ def test_a_report_survives_writing_and_reading(tmp_path: Path) -> None:
     REPORT.write(tmp_path / "report.json")
 
     assert Report.read(tmp_path / "report.json") == REPORT
+
+
+def test_the_page_shows_what_its_figures_say() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+
+    assert rewritten(page, Report.read(ROOT / "docs" / "benchmarks.json"), BARS) == page
 
 
 def test_only_what_stands_between_the_marks_is_rewritten() -> None:
