@@ -55,7 +55,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peers", type=_names, help=f"some of: {', '.join(dict.fromkeys(each.key for each in PEERS))}, none (default: all but ray)"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--repeats", type=int, help="rounds (default: 5; with --million and --soak 1)")
     parser.add_argument("--seconds", type=float, default=0.4, help="that each measurement takes, about (default: 0.4)")
     parser.add_argument("--quick", action="store_true", help="two rounds of 0.05 s, to see that it works")
     parser.add_argument("--million", action="store_true", help="the workload million only: a minute or two a round")
@@ -70,7 +70,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         options.repeats, options.seconds = 2, 0.05
     if options.million or options.soak:
         options.workloads = [*(["million"] if options.million else []), *(["soak"] if options.soak else [])]
-        options.peers, options.guard, options.repeats = ["none"], False, 1
+        options.peers, options.guard, options.repeats = ["none"], False, options.repeats or 1
+    if options.repeats is None:
+        options.repeats = 5
     if options.workloads is None:
         options.workloads = [each.name for each in WORKLOADS if each.usual]
     if unknown := set(options.workloads) - BY_NAME.keys():

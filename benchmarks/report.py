@@ -119,7 +119,8 @@ def _section(report: Report, bars: Iterable[Bar]) -> Iterator[str]:
             yield ""
             yield f"### {workload.name}"
             yield ""
-            yield workload.question
+            rounds = len(results[0].figures[results[0].first])
+            yield f"{workload.question} {rounds} {'round' if rounds == 1 else 'rounds'}."
             yield ""
             yield from _rows(workload, results)
     yield ""
