@@ -104,6 +104,33 @@ def return_from_sleep(keys: int) -> float:
     return run.seconds / (2 * keys)
 
 
+def activation_cost(keys: int) -> dict[str, float]:
+    """Microseconds for a message that makes its actor."""
+    return {"µs": 1e6 * activation(keys)}
+
+
+def passivation_cost(keys: int) -> dict[str, float]:
+    """Microseconds for a message that puts one actor aside and makes another."""
+    return {"µs": 1e6 * passivation(keys)}
+
+
+def return_cost(keys: int) -> dict[str, float]:
+    """The same, where each actor comes back with its state."""
+    return {"µs": 1e6 * return_from_sleep(keys)}
+
+
+def many_keys(keys: int, actor: type[Counter] = Counter) -> dict[str, float]:
+    """Messages a second to so many keys, and how the process's memory goes."""
+    run = over_keys(keys, 10_000, actor)
+    _, quarter, *_, end = run.resident
+    return {"messages/s": run.rate, "MiB after a quarter": quarter / 2**20, "MiB at the end": end / 2**20}
+
+
+def many_keys_with_state(keys: int) -> dict[str, float]:
+    """The same with a state to keep for each key."""
+    return many_keys(keys, Account)
+
+
 def main() -> None:
     """Measures once, and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.keyed", description=__doc__)

@@ -132,6 +132,11 @@ def resident_at(counts: Sequence[int]) -> list[float]:
     return trio.run(measure)
 
 
+def idle(count: int) -> float:
+    """Bytes of the process's memory that each of so many idle actors takes."""
+    return resident_at([count])[0]
+
+
 MEASURES = (one_by_one, one_by_one_each_with_a_spec, one_by_one_wired, at_once, in_a_tree, stopped_with_their_tree)
 
 
