@@ -203,7 +203,7 @@ class ActorChild(Child):
         cell.status = "ended"
         cell.refuse()
         cell.gather()
-        if cell.arrivals:
+        if cell.arrivals and cell.sole is None:
             cell.arrivals.clear()
         for mailbox in cell.mailboxes.values():
             mailbox.dead_letter_all(why)

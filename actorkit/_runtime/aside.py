@@ -88,6 +88,7 @@ class Aside:
         """Leaves the mail of this port alone: see `Actor.pause`."""
         cell, queue = self._cell, mailbox.queue
         if not isinstance(queue, AttentiveQueue):
+            cell.spread()
             queue = mailbox.queue = AttentiveQueue(mailbox, queue)
         if queue.shelf is None:
             queue.shelf = self._shelf

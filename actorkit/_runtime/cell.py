@@ -7,6 +7,7 @@ it, a message at a time; the supervisor closes, restarts and retires it.
 from __future__ import annotations
 
 import math
+from collections import deque
 from contextvars import Context
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ class Cell:
     __slots__ = (
         "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
         "farewell", "failures", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes",
-        "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "spec",
+        "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "sole", "spec",
         "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
         "wires_closed", "worker",
     )  # fmt: skip
@@ -65,6 +66,7 @@ class Cell:
         self.mailboxes: Mapping[str, Mailbox] = NONE
         self.resolved: Mapping[InPort[Any, Any, Any], Mailbox] = NONE  # the same, by port, once checked: see ActorRef
         self.arrivals: Arrivals = NO_ARRIVALS
+        self.sole: Mailbox | None = None  # its only mailbox, if it has but one port: then `arrivals` is that one's queue itself
         self.aside: Aside | None = None  # what it has stashed or paused
         self.outlets: Mapping[str, Outlet] = NONE
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
@@ -124,7 +126,7 @@ class Cell:
         """A mailbox has been made: from now on messages may come."""
         self.mailboxes = {**self.mailboxes, mailbox.name: mailbox}
         if self.life is not None:
-            mailbox.handler = self._handler(self.in_ports[mailbox.name], self.life)
+            mailbox.handler = self.in_ports[mailbox.name].bound_to(self.life.actor)
         return mailbox
 
     def outlet(self, name: str) -> Outlet:
@@ -135,6 +137,12 @@ class Cell:
         """One of its out-ports is wired, or used."""
         self.outlets = {**self.outlets, outlet.name: outlet}
         return outlet
+
+    def spread(self) -> None:
+        """From now on there is an entry in `arrivals` for each message, although there is but one port: it is paused."""
+        if self.sole is not None:
+            self.arrivals, self.sole = deque([self.sole] * len(self.sole.queue)), None
+            self.stop = True  # who is at it takes no more of them as before
 
     def make_eager_mailboxes(self) -> None:
         """Makes those that do something before their first message comes.
@@ -149,10 +157,7 @@ class Cell:
         """A new life begins: its handlers get the messages from now on."""
         self.life = life
         for name, mailbox in self.mailboxes.items():
-            mailbox.handler = self._handler(self.in_ports[name], life)
-
-    def _handler(self, port: InPort[Any, Any, Any], life: Incarnation) -> Any:
-        return port.bound_to(life.actor)
+            mailbox.handler = self.in_ports[name].bound_to(life.actor)
 
     # ------------------------------------------------------------------------------------------------ handling, driven by the dispatcher
 
@@ -161,12 +166,12 @@ class Cell:
 
         Ends early when `stop` is set: after a real wait in trio, a failure, a kill; then `settle` decides how it goes on.
         """
-        arrivals, life = self.arrivals, self.life
+        arrivals, sole, life = self.arrivals, self.sole, self.life
         if self.gates is not None:
-            limit = self.gates.admit(arrivals)
+            limit = self.gates.admit()
         while arrivals and limit:
             limit -= 1
-            port = self.port = arrivals.popleft()
+            port = self.port = sole or arrivals.popleft()
             message = self.message = port.queue.popleft()
             if not port.limit:
                 port.make_room()
@@ -177,11 +182,10 @@ class Cell:
                         await answer
                         if self.life is not life:
                             return  # fenced off while it waited: the message in hand is another life's
-                    elif type(answer) is COROUTINE:
+                    elif answer is not None and type(answer) is COROUTINE:
                         check_answer(answer)
                 elif message.gone:
                     port.pass_over(message)
-                    self.port = None
                     continue
                 else:
                     answer = port.handler(message.message)
@@ -196,34 +200,36 @@ class Cell:
                         if message.attempts or message.letter is not None:
                             self.recovery.handled_after_all(message)
                 port.processed += 1
-                self.port = None
             except Exception as error:  # here the failure path begins; trio.Cancelled passes
                 self.recovery.message_failed(error, life)
                 if self.life is not life:
                     return
+                if self.in_hand_of(port):  # until its fate is decided
+                    self._batch_done()
+                    return
             if self.stop:
                 break
+        self.port = None
         self._batch_done()
 
     def handle_plain(self, limit: int) -> None:
         """The same for an actor whose handlers are all plain functions, without a coroutine."""
-        arrivals, life = self.arrivals, self.life
+        arrivals, sole, life = self.arrivals, self.sole, self.life
         if self.gates is not None:
-            limit = self.gates.admit(arrivals)
+            limit = self.gates.admit()
         while arrivals and limit:
             limit -= 1
-            port = self.port = arrivals.popleft()
+            port = self.port = sole or arrivals.popleft()
             message = self.message = port.queue.popleft()
             if not port.limit:
                 port.make_room()
             try:
                 if type(message) is not Envelope:
                     answer = port.handler(message)
-                    if type(answer) is COROUTINE:
+                    if answer is not None and type(answer) is COROUTINE:
                         check_answer(answer)
                 elif message.gone:
                     port.pass_over(message)
-                    self.port = None
                     continue
                 else:
                     answer = port.handler(message.message)
@@ -234,11 +240,14 @@ class Cell:
                         if message.attempts or message.letter is not None:
                             self.recovery.handled_after_all(message)
                 port.processed += 1
-                self.port = None
             except Exception as error:
                 self.recovery.message_failed(error, life)
+                if self.in_hand_of(port):
+                    self._batch_done()
+                    return
             if self.stop:
                 break
+        self.port = None
         self._batch_done()
 
     def step_failed(self, failure: Exception) -> None:
@@ -392,7 +401,7 @@ class Cell:
         """Whether a message is queued, in hand, or waits to be tried again; what is set aside does not count."""
         if self.port is not None or self.arrivals:
             return True
-        for mailbox in self.mailboxes.values():  # noqa: SIM110  # asked of every actor, over and over, and `any` takes five times as long
+        for mailbox in self.mailboxes.values():  # noqa: SIM110  # asked of every actor, over and over; `any` takes five times as long
             if mailbox.parked:
                 return True
         return False

@@ -18,7 +18,6 @@ from actorkit.policy.taxonomy import ErrorCategory
 from actorkit.policy.throttle import ThrottleSettings, TokenBucket
 
 if TYPE_CHECKING:
-    from actorkit._runtime.arrivals import Arrivals
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit.policy.taxonomy import ErrorContext
@@ -75,14 +74,15 @@ class Gates:
         gate = self._of_ports.get(port)
         return None if gate is None else gate.breaker
 
-    def admit(self, arrivals: Arrivals) -> int:
+    def admit(self) -> int:
         """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
-        while arrivals and arrivals[0].is_paused:
+        arrivals, sole = self._cell.arrivals, self._cell.sole
+        while arrivals and sole is None and arrivals[0].is_paused:
             arrivals.popleft().queue.popleft()  # sets that entry aside
         if not arrivals:
             self.heard(Outcome.IGNORED)  # as below
             return 0
-        return int(self.admit_from(arrivals[0], 1))
+        return int(self.admit_from(sole or arrivals[0], 1))
 
     def admit_from(self, port: Mailbox, messages: int) -> bool:
         """Whether the next message of this port, or a batch of so many, may be handled now; if not, the actor is closed until it may."""

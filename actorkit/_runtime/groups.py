@@ -104,7 +104,7 @@ class MemberCell(Cell):
             self.aside.unshelve()
         arrivals = self.arrivals
         for _ in range(len(arrivals)):
-            mailbox = arrivals.popleft()
+            mailbox = self.sole or arrivals.popleft()
             item = plain.popleft(mailbox.queue)
             stays = keep_tried and type(item) is Envelope and item.attempts
             to = mailbox if stays else owner(mailbox, payload(item))
@@ -112,7 +112,8 @@ class MemberCell(Cell):
                 mailbox.move(item, to)
             else:
                 plain.append(mailbox.queue, item)
-                arrivals.append(mailbox)
+                if self.sole is None:
+                    arrivals.append(mailbox)
 
 
 class GroupCell(Cell):

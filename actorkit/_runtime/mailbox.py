@@ -34,8 +34,9 @@ class Mailbox:
     """The queue of one in-port of one actor.
 
     Messages wait bare; `cell.arrivals` has one entry per queued message and says from which port the next one comes,
-    so that an actor serves its ports in order of arrival. `limit` is the capacity while a sender may just put its
-    message in, and 0 while there is anything to look at first: senders waiting, emitters held, a stopped actor.
+    so that an actor serves its ports in order of arrival. (An actor with a sole port needs none: see `Cell.sole`.)
+    `limit` is the capacity while a sender may just put its message in, and 0 while there is anything to look at first:
+    senders waiting, emitters held, a stopped actor.
     """
 
     __slots__ = (
@@ -54,9 +55,12 @@ class Mailbox:
         self.settings = port.settings
         self.capacity = port.settings.capacity
         self.limit = 0
-        if cell.arrivals is NO_ARRIVALS:
-            cell.arrivals = arrivals_of(cell.actor_class.actorkit_blueprint.priorities)
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
+        if cell.arrivals is NO_ARRIVALS:
+            if len(cell.in_ports) == 1 and not (self.settings.is_attentive or self.is_door):
+                cell.sole, cell.arrivals = self, self.queue
+            else:
+                cell.arrivals = arrivals_of(cell.actor_class.actorkit_blueprint.priorities)
         self.room: deque[Waiter] = NOBODY
         self.named = 0  # the last number by which a message was named: see Recovery
         self.held: list[Cell] | None = None  # emitters that wait until this port is back within its capacity
@@ -108,16 +112,18 @@ class Mailbox:
         if not isinstance(message, self.types):
             raise self.wrong_type(message)
         dispatcher = self.dispatcher
-        if dispatcher.budget <= 0:
+        budget = dispatcher.budget
+        if budget <= 0:
             return self._send_after_a_breath(message)
-        dispatcher.budget -= 1
+        dispatcher.budget = budget - 1
         queue = self.queue
         if len(queue) >= self.limit:
             return self._send_when_full(message)
         queue.append(message)
         self.accepted += 1
         cell = self.cell
-        cell.arrivals.append(self)
+        if cell.sole is None:
+            cell.arrivals.append(self)
         if cell.state == IDLE:
             dispatcher.make_ready(cell)
         return DONE
@@ -149,7 +155,8 @@ class Mailbox:
             queue.append(message)
             self.accepted += 1
             cell = self.cell
-            cell.arrivals.append(self)
+            if cell.sole is None:
+                cell.arrivals.append(self)
             if cell.state == IDLE:
                 dispatcher.make_ready(cell)
         elif not self._offer(message):
@@ -170,7 +177,8 @@ class Mailbox:
         if len(queue) < self.limit and not (dispatcher.is_fenced or cell.quarantined):
             self.accepted += 1
             queue.append(envelope)
-            cell.arrivals.append(self)
+            if cell.sole is None:
+                cell.arrivals.append(self)
             if cell.state == IDLE:
                 if cell.is_plain and cell.gates is None and dispatcher.may_run_here:
                     dispatcher.run_here(cell)
@@ -222,7 +230,8 @@ class Mailbox:
     def queue_up(self, item: Any) -> None:
         """Queues a message that is counted already."""
         self.queue.append(item)
-        self.cell.arrivals.append(self)
+        if self.cell.sole is None:
+            self.cell.arrivals.append(self)
         if self.cell.state == IDLE:
             self.dispatcher.make_ready(self.cell)
 
@@ -334,7 +343,8 @@ class Mailbox:
     def put_back(self, item: Any) -> None:
         """The message in hand is to be handled again: it goes back to the head of the queue (it was counted when it came)."""
         self.queue.appendleft(item)
-        self.cell.arrivals.appendleft(self)
+        if self.cell.sole is None:
+            self.cell.arrivals.appendleft(self)
 
     def pass_over(self, envelope: Envelope) -> None:
         """What was taken out is not to be handled: its asker has gone, or it is no message at all."""
@@ -369,6 +379,8 @@ class Mailbox:
         """Takes the message at this place out of the queue; what becomes of it is for the caller to count."""
         item = self.queue[place]
         del self.queue[place]
+        if self.cell.sole is not None:
+            return item
         queue, arrivals = self.queue, self.cell.arrivals
         if isinstance(queue, AttentiveQueue) and queue.shelf is not None and self in queue.shelf:
             queue.shelf.remove(self)  # which of its entries goes makes no difference to the order in this port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
@@ -88,7 +88,7 @@ class ActorRef(Generic[A_co]):
                 waits, in the end, for the one who asks.
             MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
         """
-        return cast("Awaitable[R]", ask(self.cell.resolved.get(port) or self.resolve(port), message, timeout))
+        return ask(self.cell.resolved.get(port) or self.resolve(port), message, timeout)
 
     def stream(self, port: InPort[A_co, M, AsyncIterator[R]], message: M, *, timeout: float | None = ASK_TIMEOUT) -> ReplyStream[R]:
         """Sends a request whose answer is a stream of rows: `async for row in ref.stream(Cls.in_query, query): …`.
@@ -164,7 +164,7 @@ class PortRef(Generic[M_contra, R_co]):
 
     def ask(self, message: M_contra, *, timeout: float | None = ASK_TIMEOUT) -> Awaitable[R_co]:
         """As `ActorRef.ask`."""
-        return cast("Awaitable[R_co]", ask(self._mailbox, message, timeout))
+        return ask(self._mailbox, message, timeout)
 
     def stream(self: PortRef[M, AsyncIterator[R]], message: M, *, timeout: float | None = ASK_TIMEOUT) -> ReplyStream[R]:
         """As `ActorRef.stream`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -469,3 +471,57 @@ async def test_only_an_actor_s_own_ports_can_be_paused() -> None:
 
     assert len(errors) == 2
     assert "has no port Worker.in_work" in str(errors[0])
+
+
+class Alone(Actor):
+    """Has one port, which it pauses at every third number, for a second; fails at every fifth the first time."""
+
+    def __init__(self, done: list[int]) -> None:
+        self.done = done
+        self.failed: set[int] = set()
+
+    def work(self, number: int) -> None:
+        if number % 5 == 4 and number not in self.failed:
+            self.failed.add(number)
+            raise TransientError("once")
+        self.done.append(number)
+        if number % 3 == 2:
+            self.pause(type(self).in_number)  # type: ignore[attr-defined]
+            self.start_soon(self.go_on)
+
+    async def go_on(self) -> None:
+        await trio.sleep(1)
+        self.resume(type(self).in_number)  # type: ignore[attr-defined]
+
+
+class AloneAsync(Alone):
+    @in_port
+    async def in_number(self, number: int) -> None:
+        self.work(number)
+
+
+class AlonePlain(Alone):
+    @in_port
+    def in_number(self, number: int) -> None:
+        self.work(number)
+
+
+@pytest.mark.parametrize("actor", [AloneAsync, AlonePlain])
+async def test_an_actor_that_pauses_its_only_port_again_and_again_loses_and_reorders_nothing(
+    actor: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    done: list[int] = []
+    async with open_system(supervisor(child(actor, done), name="top")) as system:
+        alone = system.ref(actor)
+        for number in range(20):
+            await alone.send(actor.in_number, number)
+        await system.settle()
+        paused_at = list(done)
+        queued = system.ledger().queued
+        await trio.sleep(60)
+        await system.settle()
+
+        assert (paused_at, queued) == ([0, 1, 2], 17)
+        assert done == list(range(20))
+        assert system.ledger().processed == 20
+        system.ledger().check()
