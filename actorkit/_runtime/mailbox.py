@@ -41,7 +41,7 @@ class Mailbox:
 
     __slots__ = (
         "accepted", "capacity", "cell", "dead_lettered", "dead_lettered_by", "dispatcher", "dropped", "dropped_by", "handler", "held",
-        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "processed", "queue", "room", "settings",
+        "is_async", "limit", "name", "named", "open_wires", "overflow", "parked", "processed", "queue", "room", "runs_here", "settings",
         "skipped", "skipped_by", "streams", "subscriptions", "types", "wired",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class Mailbox:
         self.name = port.name
         self.types = port.types
         self.is_async = port.is_async
+        self.runs_here = not (port.is_async or cell.actor_class.actorkit_blueprint.has_batches)  # where who asks may run it
         self.streams = port.is_stream
         self.settings = port.settings
         self.capacity = port.settings.capacity
@@ -180,7 +181,7 @@ class Mailbox:
             if cell.sole is None:
                 cell.arrivals.append(self)
             if cell.state == IDLE:
-                if cell.is_plain and cell.gates is None and dispatcher.may_run_here:
+                if self.runs_here and cell.gates is None and dispatcher.may_run_here:
                     dispatcher.run_here(cell)
                 else:
                     dispatcher.make_ready(cell)

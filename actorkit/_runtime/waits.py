@@ -23,7 +23,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from actorkit._runtime.states import RUNNING
+from actorkit._runtime.states import PARKED as PARKED_STATE, RUNNING
 from actorkit.errors import AskFailed
 
 if TYPE_CHECKING:
@@ -228,8 +228,17 @@ class Envelope(Waiter):
     def expire_at(self, deadline: float) -> None:
         """Ends the ask in `trio.TooSlowError` at `deadline`."""
         self.deadline = deadline
-        self.timers = self.port.cell.kernel.timers
-        self.timers.add(self)
+        dispatcher = self.dispatcher
+        if dispatcher.current is not None or dispatcher.ready:  # so somebody drives cells, and will come to the end of a slice
+            dispatcher.new_asks.append(self)
+        else:
+            self.arm()
+
+    def arm(self) -> None:
+        """Has itself called at its deadline, if it is not over already."""
+        if not (self.done or self.gone):
+            self.timers = self.port.cell.kernel.timers
+            self.timers.add(self)
 
     def fire(self) -> None:
         """The deadline has passed."""
@@ -249,8 +258,11 @@ class Envelope(Waiter):
         self.done, self.value = True, value
         if error is not None:
             self.error = error
-        if self.cell is not None:
-            self.cell.wake(self)
+        cell = self.cell
+        if cell is not None:
+            if cell.state == PARKED_STATE and cell.waiter is self:  # as in `Cell.wake`
+                cell.waiter = None
+                self.dispatcher.make_ready(cell)
         elif self.task is not None:
             task, self.task = self.task, None
             reschedule(task)
