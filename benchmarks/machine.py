@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from actorkit._runtime import dispatcher
+
+IS_COMPILED = not str(dispatcher.__file__).endswith(".py")
+"""Whether the hot modules are compiled: see `./dev compiled`."""
+
 
 def description() -> dict[str, str]:
     """The machine, the system, Python, and us, each in words."""
@@ -18,7 +23,7 @@ def description() -> dict[str, str]:
         "memory": _memory(),
         "system": f"{platform.system()} {platform.release()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}",
-        "actorkit": version("actorkit"),
+        "actorkit": version("actorkit") + (", compiled" if IS_COMPILED else ", not compiled"),
         "trio": version("trio"),
     }
 

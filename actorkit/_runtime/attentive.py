@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.mailbox import Mailbox
 
-NOTHING: Final = Envelope(cast("Any", None), None, is_ask=False)
+NOTHING: Final = Envelope.__new__(Envelope)  # nothing of it is ever looked at but this:
 """What a queue hands out whose next message is not to be handled now, or not any more."""
 NOTHING.gone = True
 

@@ -90,7 +90,7 @@ class _Later(Waiter):
 class Broadcast(Waiter):
     """A message on its way to several receivers, not all of whom have room. `is_out`: one of them has it."""
 
-    __slots__ = ("_missing", "_voice", "copies", "is_out")
+    __slots__ = ("_missing", "_voice", "copies")
 
     def __init__(self, dispatcher: Dispatcher, voice: Voice) -> None:
         super().__init__(dispatcher, None)

@@ -17,6 +17,7 @@ import trio
 from actorkit._runtime.answers import COROUTINE, check_answer
 from actorkit._runtime.arrivals import NO_ARRIVALS, Arrivals
 from actorkit._runtime.aside import Aside
+from actorkit._runtime.compiling import mypyc_attr
 from actorkit._runtime.gates import Gates
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.outlets import Outlet
@@ -43,6 +44,7 @@ FIRST_BATCH = 8
 """Messages in a row that a new actor handles; the dispatcher doubles that, or cuts it, so that a batch lasts one slice at most."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Cell:
     """One actor: its address, its mailboxes, its message in hand, its present life."""
 

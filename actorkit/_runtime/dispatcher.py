@@ -26,9 +26,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio.lowlevel import Abort, checkpoint, checkpoint_if_cancelled, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, checkpoint, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 
 from actorkit._runtime.cancellation import failure_in, split
+from actorkit._runtime.compiling import protected
 from actorkit._runtime.states import IDLE, PARKED, READY, RUNNING, WAITING
 from actorkit._runtime.waits import DIE, PARKED as PARKED_MARK
 from actorkit.events import CleanupFailed
@@ -178,7 +179,7 @@ class Dispatcher:
 
     # ------------------------------------------------------------------------------------------------ workers
 
-    @enable_ki_protection
+    @protected
     async def _work(self) -> None:
         worker = Worker(current_task())
         try:
@@ -209,7 +210,7 @@ class Dispatcher:
         if cancelled is not None:
             raise cancelled
 
-    @enable_ki_protection
+    @protected
     async def _drive(self, worker: Worker) -> bool:
         """Holds the role until a cell's step waits in trio; stays with that; comes back with the role. False: this worker is to end."""
         ready, clock = self.ready, time.perf_counter

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from trio.lowlevel import enable_ki_protection
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from actorkit._runtime.arrivals import NO_ARRIVALS, arrivals_of
 from actorkit._runtime.attentive import NOTHING, AttentiveQueue
+from actorkit._runtime.compiling import mypyc_attr, protected
 from actorkit._runtime.holds import hold, let_go
 from actorkit._runtime.ledger import PortCounts, counted
 from actorkit._runtime.overflow import overflow_of
@@ -30,6 +29,7 @@ NOBODY: Final[deque[Waiter]] = cast("Any", ())
 """Who waits for room where nobody does, as nearly always: then none is kept for them."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Mailbox:
     """The queue of one in-port of one actor.
 
@@ -78,7 +78,7 @@ class Mailbox:
         self.accepted = self.overflow.spilled  # what an earlier process left behind
         self.make_room()
 
-    is_door = False
+    is_door: ClassVar[bool] = False
     """Whether it only passes messages on to others: see groups.py."""
 
     def receiver(self, message: Any) -> Mailbox:
@@ -107,7 +107,7 @@ class Mailbox:
 
     # Messages enter here. Each of these leaves the books balanced; Ctrl-C cannot come in between.
 
-    @enable_ki_protection
+    @protected
     def send(self, message: Any) -> Awaitable[None]:
         """Puts `message` in, now if there is room, else when there is: await what it returns."""
         if not isinstance(message, self.types):
@@ -129,14 +129,14 @@ class Mailbox:
             dispatcher.make_ready(cell)
         return DONE
 
-    @enable_ki_protection
+    @protected
     def send_again(self, envelope: Envelope) -> Awaitable[None]:
         """As `send`, for a message that carries its history."""
         if not isinstance(envelope.message, self.types):
             raise self.wrong_type(envelope.message)
         return self._send_when_full(envelope)
 
-    @enable_ki_protection
+    @protected
     def send_nowait(self, message: Any) -> None:
         """Puts `message` in, or raises `MailboxFull`."""
         if not isinstance(message, self.types):
@@ -146,7 +146,7 @@ class Mailbox:
                 f"{self.path} is full ({self.capacity} queued): {shown(message)} was not accepted; await send() to wait for room"
             ).at(self.path)
 
-    @enable_ki_protection
+    @protected
     def emit(self, emitter: Cell, message: Any) -> None:
         """Puts `message` in, above capacity if need be; then `emitter` takes no message until there is room again."""
         if not isinstance(message, self.types):
@@ -169,7 +169,7 @@ class Mailbox:
                 self.limit = 0
                 hold(emitter, self)
 
-    @enable_ki_protection
+    @protected
     def ask(self, envelope: Envelope) -> None:
         """Puts a request in; when the port is full it waits for room, within its deadline. A quarantined actor answers nobody."""
         if not isinstance(envelope.message, self.types):
@@ -193,7 +193,7 @@ class Mailbox:
             envelope.item = envelope
             self._wait_for_room(envelope)
 
-    @enable_ki_protection
+    @protected
     def admit(self, message: Any) -> None:
         """Puts in what is always admitted: timers, notices, results, what an actor sends to itself."""
         if self.cell.refuses:

@@ -6,9 +6,8 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from trio.lowlevel import enable_ki_protection
-
 from actorkit._runtime.broadcast import Voice, send_to_all_nowait
+from actorkit._runtime.compiling import mypyc_attr, protected
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.wording import shown, type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Outlet:
     """One out-port of one actor, across its lives: the mailboxes that its wires lead to.
 
@@ -91,18 +91,18 @@ class Outlet:
         """All mailboxes that a message could go to, over wires and topics."""
         return [*self.targets, *(mailbox for channel in self.channels for mailbox in channel.subscribers)]
 
-    @enable_ki_protection
+    @protected
     def send(self, message: Any) -> Awaitable[None]:
         """Sends to every wire, waiting for room where there is none."""
         receivers = self._receivers(message)
         return receivers[0].send(message) if len(receivers) == 1 else self.voice.send(message, receivers)
 
-    @enable_ki_protection
+    @protected
     def send_nowait(self, message: Any) -> None:
         """Sends to every wire, or to none: raises `MailboxFull` if one has no room."""
         send_to_all_nowait(self.path, message, self._receivers(message))
 
-    @enable_ki_protection
+    @protected
     def emit(self, message: Any) -> None:
         """Sends to every wire, above capacity if need be; then this actor is held until there is room again."""
         for each in self._receivers(message):
@@ -131,33 +131,28 @@ class Outlet:
 class Sender(Generic[M]):
     """An out-port in use: what `self.out_line` is on a running actor. It belongs to one life of the actor and ends with it."""
 
-    if TYPE_CHECKING:
+    __slots__ = ("_life", "_outlet", "emit", "send")
 
-        def send(self, message: M) -> Awaitable[None]:
-            """Sends `message` to every wire of this port; waits while a receiver has no room.
+    send: Callable[[M], Awaitable[None]]
+    """Sends `message` to every wire of this port; waits while a receiver has no room.
 
-            Without a wire the message is discarded, counted, and reported once. A receiver that has ended gets it as a
-            dead letter: that is never the sender's failure.
+    Without a wire the message is discarded, counted, and reported once. A receiver that has ended gets it as a
+    dead letter: that is never the sender's failure.
 
-            Raises:
-                MessageTypeError: `message` is not of the port's type.
-                ActorNotRunning: this life of the actor has ended.
-            """
-            ...
+    Raises:
+        MessageTypeError: `message` is not of the port's type.
+        ActorNotRunning: this life of the actor has ended.
+    """
+    emit: Callable[[M], None]
+    """As `send`, for plain handlers: never waits, never fails for lack of room.
 
-        def emit(self, message: M) -> None:
-            """As `send`, for plain handlers: never waits, never fails for lack of room.
+    A full receiver takes the message above its capacity, and this actor takes no new message until that port is
+    back within its capacity.
 
-            A full receiver takes the message above its capacity, and this actor takes no new message until that port is
-            back within its capacity.
-
-            Raises:
-                MessageTypeError: `message` is not of the port's type.
-                ActorNotRunning: this life of the actor has ended.
-            """
-            ...
-    else:
-        __slots__ = ("_life", "_outlet", "emit", "send")  # these two are slots, so that the shortest way costs no step in between
+    Raises:
+        MessageTypeError: `message` is not of the port's type.
+        ActorNotRunning: this life of the actor has ended.
+    """
 
     def __init__(self, outlet: Outlet, life: Incarnation) -> None:
         self._outlet = outlet
@@ -167,13 +162,13 @@ class Sender(Generic[M]):
     def renew(self) -> None:
         """Takes the shortest way to the receivers; to be called when wires were added."""
         outlet, direct = self._outlet, self._outlet.direct()
-        object.__setattr__(self, "send", outlet.send if direct is None else direct.send)
-        object.__setattr__(self, "emit", outlet.emit if direct is None else partial(direct.emit, outlet.cell))
+        self.send = outlet.send if direct is None else direct.send  # attributes, so that the shortest way costs no step in between
+        self.emit = outlet.emit if direct is None else partial(direct.emit, outlet.cell)
 
     def close(self) -> None:
         """This life of the actor has ended: late sends of it are refused."""
-        object.__setattr__(self, "send", self._refuse)
-        object.__setattr__(self, "emit", self._refuse)
+        self.send = self._refuse
+        self.emit = self._refuse_too
 
     def send_nowait(self, message: M) -> None:
         """As `send`, but raises instead of waiting.
@@ -188,6 +183,9 @@ class Sender(Generic[M]):
         self._outlet.send_nowait(message)
 
     def _refuse(self, message: object) -> Awaitable[None]:
+        raise self._refusal(message)
+
+    def _refuse_too(self, message: object) -> None:
         raise self._refusal(message)
 
     def _refusal(self, message: object) -> ActorNotRunning:

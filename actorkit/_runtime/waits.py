@@ -13,16 +13,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from trio.lowlevel import (
-    Abort,
-    cancel_shielded_checkpoint,
-    checkpoint,
-    current_task,
-    enable_ki_protection,
-    reschedule,
-    wait_task_rescheduled,
-)
+from trio.lowlevel import Abort, cancel_shielded_checkpoint, checkpoint, current_task, reschedule, wait_task_rescheduled
 
+from actorkit._runtime.compiling import mypyc_attr, protected
 from actorkit._runtime.states import PARKED as PARKED_STATE, RUNNING
 from actorkit.errors import AskFailed
 
@@ -69,23 +62,21 @@ class Acting:
 
 
 class Done:
-    """An awaitable that is done already: where there is room, `await port.send(m)` makes no coroutine.
-
-    An empty iterator is all that `await` needs. This one is handed out by a function of C's, without a Python frame.
-    """
+    """An awaitable that is done already: where there is room, `await port.send(m)` makes no coroutine."""
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, Any, None]: ...
-    else:
-        __await__ = repeat(iter(())).__next__
+    def __await__(self) -> Generator[Any, Any, None]:
+        return _NOTHING
 
 
+_NOTHING = cast("Generator[Any, Any, None]", iter(()))  # an empty iterator is all that `await` needs
+if hasattr(Done.__await__, "__code__"):  # not compiled: a function of C's hands it out sooner, without a Python frame
+    setattr(Done, "__await__", repeat(_NOTHING).__next__)  # noqa: B010 - type checkers need not know
 DONE = Done()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Waiter:
     """Somebody waiting for one thing. Only whoever still waits for exactly this is ever woken by it.
 
@@ -112,7 +103,7 @@ class Waiter:
         self.task: trio.lowlevel.Task | None = None
         self.mailbox: Mailbox | None = None  # where it waits for room, while it does
 
-    @enable_ki_protection  # Ctrl-C between these lines would leave a waiter behind that wakes a task which waits for something else
+    @protected  # Ctrl-C between these lines would leave a waiter behind that wakes a task which waits for something else
     def __await__(self) -> Generator[Any, Any, Any]:
         if self.done:
             if (breath := self.dispatcher.breathe_now_and_then()) is not None:
@@ -193,6 +184,7 @@ class Waiter:
         return Abort.SUCCEEDED
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Envelope(Waiter):
     """A message that carries something: somebody waiting for its answer, or a history of failures.
 

@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from actorkit import Actor, OutPort, System, child, in_port, open_system, supervisor
+from actorkit._runtime import dispatcher
 
 
 class Raises(Actor):
@@ -132,6 +133,10 @@ PLACES = [
 ]
 
 
+IS_COMPILED = not str(dispatcher.__file__).endswith(".py")
+
+
+@pytest.mark.skipif(IS_COMPILED, reason="a compiled module has no lines to press Ctrl-C at")
 @pytest.mark.parametrize(("files", "step"), PLACES, ids=lambda value: value[0] if isinstance(value, tuple) else "")
 def test_ctrl_c_never_splits_the_books_wherever_it_comes(files: tuple[str, ...], step: int, ctrl_c: None) -> None:
     kept: list[System] = []
