@@ -65,6 +65,11 @@ class MemberCell(Cell):
     def worked_off(self, life: Incarnation) -> None:
         self.group.drain_together()
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are queued; in paused ports, too."""
+        return len(self.arrivals) + (0 if self.aside is None else self.aside.shelved)
+
     def between_messages(self, do: Callable[[], None]) -> None:
         """Calls `do` as soon as no message is in hand."""
         if self.port is None:
