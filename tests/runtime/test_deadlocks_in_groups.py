@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import trio
 from attrs import frozen
 from trio.testing import wait_all_tasks_blocked
 
-from actorkit import Actor, ActorRef, AskFailed, by_key, child, in_port, keyed, open_system, pool, round_robin, supervisor
+from actorkit import Actor, ActorRef, AskFailed, DeadlockError, by_key, child, in_port, keyed, open_system, pool, round_robin, supervisor
 from actorkit.events import DeadlockFound
 
 Plan = Callable[["Player"], Awaitable[Any]]
@@ -153,6 +155,7 @@ async def test_a_request_that_a_resize_gives_to_whom_its_asker_keeps_waiting_is_
         await wait_all_tasks_blocked()
         await system.supervisor("root/top/g").resize(2)
         await system.settle()
+        await wait_all_tasks_blocked()
 
         assert trio.current_time() == 2
         assert sorted(outcome) == ["done", "failed"]
@@ -175,3 +178,47 @@ async def test_a_request_that_waits_for_room_at_a_pool_is_stuck_only_if_all_memb
         assert await system.ref("root/top/a", Player).ask(Player.in_do, Do(fills), timeout=None) == "done"
         await system.settle()
     assert [each async for each in found] == []
+
+
+PLACES = ("a", "b", "pool", "keys", "keyed")
+
+
+def random_plan(random: Random, depth: int) -> Plan:
+    """Asks, sends and naps, one after the other; what is asked for or sent is a plan as well."""
+    ways = random.choices(["ask", "ask", "send", "nap"], k=random.randint(0, 2)) if depth else []
+    steps = [(way, random.choice(PLACES), Do(random_plan(random, depth - 1), random.randint(0, 4))) for way in ways]
+
+    async def plan(me: Player) -> None:
+        for way, name, do in steps:
+            with suppress(DeadlockError):
+                if way == "ask":
+                    await me.other(name).ask(Player.in_do, do, timeout=None)
+                elif way == "send":
+                    await me.other(name).send(Player.in_narrow, do)
+                else:
+                    await trio.sleep(do.key)
+
+    return plan
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_nobody_waits_for_ever_whoever_asks_whom_and_whatever_is_resized(seed: int) -> None:
+    random = Random(seed)
+    names = [child(Player).options(name=name) for name in "ab"]
+    groups = [pool(Player, size=2).options(name="pool"), pool(Player, size=2, route=by_key(key_of)).options(name="keys")]
+    tree = supervisor(*names, *groups, keyed(Player, by=key_of).options(name="keyed"), name="top")
+
+    async def ask(name: str, do: Do) -> None:
+        with suppress(AskFailed, DeadlockError):
+            await system.ref(f"root/top/{name}", Player).ask(Player.in_do, do, timeout=None)
+
+    async with open_system(tree, seed=seed) as system:
+        with trio.fail_after(10_000):
+            async with trio.open_nursery() as nursery:
+                for _ in range(8):
+                    nursery.start_soon(ask, random.choice(PLACES), Do(random_plan(random, 4), random.randint(0, 4)))
+                for _ in range(4):
+                    await trio.sleep(random.randint(0, 3))
+                    await system.supervisor(f"root/top/{random.choice(['pool', 'keys'])}").resize(random.randint(1, 4))
+            await system.settle()
+        system.ledger().check()
