@@ -145,8 +145,12 @@ class ActorChild(Child):
         cell.close()
         release_holds(cell)
         life.cancel_tasks()
-        if not await cell.wait_at_rest(until):
-            reason = ExitReason.KILLED if reason is not ExitReason.FAILED else reason
+        has_time = until > trio.current_time()
+        # Without time, what counts is the message in hand. Tasks were cancelled, as by any stop, but had no chance to end yet.
+        is_in_time = await cell.wait_at_rest(until) if has_time else not (cell.is_at_work and cell.port is not None)
+        if not is_in_time and reason is not ExitReason.FAILED:
+            reason = ExitReason.KILLED
+        if not cell.is_at_rest:
             cell.kill()
             if not await cell.wait_at_rest(trio.current_time() + FENCE_AFTER):
                 cell.kernel.events.publish(ActorUnresponsive(cell.path, cell.number, FENCE_AFTER))

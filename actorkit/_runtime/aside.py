@@ -41,6 +41,11 @@ class Aside:
         """Whether nothing is set aside."""
         return not (self._stashed or self._shelf)
 
+    @property
+    def shelved(self) -> int:
+        """How many messages of paused ports have had their turn."""
+        return len(self._shelf)
+
     def stashed(self, mailbox: Mailbox) -> int:
         """How many messages of this port are stashed."""
         return sum(port is mailbox for port, _ in self._stashed)

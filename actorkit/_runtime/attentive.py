@@ -81,37 +81,45 @@ class AttentiveQueue(deque[Any]):
 class Expiry:
     """The `deadline` of one port: messages are stamped when they are queued, and given up when they have waited too long.
 
-    Their times come in the order of the queue, so one alarm at a time will do. It keeps no run alive. What was handled
-    once, and waits to be handled again, does not expire.
+    Their times come in the order of the queue, but for those that were handed over by another member of a group, which
+    keep the time that they have. One alarm at a time will do; it keeps no run alive. What was handled once, and waits to
+    be handled again, does not expire.
     """
 
-    __slots__ = ("_alarm", "_mailbox", "_seconds")
+    __slots__ = ("_alarm", "_in_order", "_mailbox", "_seconds")
 
     def __init__(self, mailbox: Mailbox, seconds: float) -> None:
         self._mailbox = mailbox
         self._seconds = seconds
         self._alarm: Alarm | None = None
+        self._in_order = True  # whether their times come in the order of the queue
 
     def stamp(self, item: Any, now: float) -> Envelope:
         """The message, with the time of its end."""
         envelope = item if type(item) is Envelope else Envelope(self._mailbox.dispatcher, item, is_ask=False)
-        envelope.expires = now + self._seconds
-        if self._alarm is None:
-            self._wait_until(envelope.expires)
+        if hasattr(envelope, "expires"):
+            self._in_order = False
+        else:
+            envelope.expires = now + self._seconds
+        self._wait_until(envelope.expires)
         return envelope
 
     def look(self, envelope: Envelope) -> Envelope:
         """What was taken out to be handled: itself, or NOTHING if it is too late for that."""
         cell = self._mailbox.cell
         if envelope.expires <= cell.kernel.dispatcher.time() and not envelope.gone:
-            cell.port = None
             cell.recovery.dead_letter(self._mailbox, envelope, DeadLetterReason.EXPIRED)
             return NOTHING
         envelope.expires = inf
         return envelope
 
     def _wait_until(self, time: float) -> None:
+        """Has what expires then given up, too."""
+        if time >= (inf if self._alarm is None else self._alarm.deadline):
+            return
         kernel = self._mailbox.cell.kernel
+        if self._alarm is not None:
+            kernel.repeating -= kernel.timers.remove(self._alarm)
         self._alarm = Alarm(time, self._time_is_up)
         kernel.timers.add(self._alarm)
         kernel.repeating += 1
@@ -122,13 +130,17 @@ class Expiry:
         kernel, now, place = cell.kernel, cell.kernel.now(), 0
         kernel.repeating -= 1
         self._alarm = None
+        in_order, self._in_order, last = self._in_order, True, now
         while place < len(mailbox.queue):
             envelope: Envelope = mailbox.queue[place]
             if envelope.expires > now:
+                self._wait_until(envelope.expires)
                 if envelope.expires < inf:
-                    self._wait_until(envelope.expires)
-                    break
-                place += 1  # put back, to be handled again
+                    if in_order:
+                        break
+                    self._in_order = self._in_order and last <= envelope.expires
+                    last = envelope.expires
+                place += 1
             elif envelope.gone:
                 mailbox.take_out(place)
                 mailbox.skip("asker_gone")

@@ -481,8 +481,9 @@ class Cell:
             for outlet in self.outlets.values():
                 for mailbox in outlet.targets:
                     mailbox.open_wires -= 1
-                    if not mailbox.open_wires and mailbox.cell.life is not None:
-                        mailbox.cell.life.check_ending()
+                    if not mailbox.open_wires:
+                        self.kernel.endings.append(mailbox.cell)
+            self.kernel.pass_on_endings()
 
     @property
     def ready_to_drain(self) -> bool:

@@ -120,10 +120,21 @@ class Deadlocks:
     def exiting(self, cell: Cell) -> None:
         """An actor needs its supervisor to go on, which may be busy with somebody who waits for this actor."""
         if cell.supervisor.engaged and (circle := self._find(_needs(cell))):
-            waiters = [wait.token for wait in circle if isinstance(wait.token, Waiter)]
-            if waiters:
-                waiters[-1].wake(error=self._report(circle))
-                waiters[-1].abandon()
+            self._cut(circle)
+
+    def took_over(self, cell: Cell) -> None:
+        """A member of a group got messages that waited at another: who waits for it now may be whom it waits for itself."""
+        while circle := next((found for wait in self._waits_of(cell) if (found := self._find(wait))), None):
+            if not (_let_one_go(circle) or self._cut(circle)):
+                break
+
+    def _cut(self, circle: tuple[Wait[Any], ...]) -> bool:
+        """The last in this circle who waits for an answer, or for room, fails; says whether there was one."""
+        waiters = [wait.token for wait in circle if isinstance(wait.token, Waiter)]
+        if waiters:
+            waiters[-1].wake(error=self._report(circle))
+            waiters[-1].abandon()
+        return bool(waiters)
 
     # ------------------------------------------------------------------------------------------------ who waits for whom, now
 

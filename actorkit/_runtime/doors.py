@@ -112,6 +112,7 @@ class Door(Mailbox):
                     f"{asker.path} asks {self.path}, where it would be the one to answer: {asker.path} → {self.path} → {asker.path} would"
                     " wait for ever, as it handles one message at a time; call the method directly, or ask from a background task"
                 )
+        envelope.port = mailbox  # who asks waits for this member
         mailbox.ask(envelope)
 
     def admit(self, message: Any) -> None:
@@ -192,6 +193,11 @@ class MemberMailbox(Mailbox):
         accepted, *others = super().numbers()
         return accepted - self._moved, *others
 
+    def put(self, item: Any) -> None:
+        if type(item) is Envelope:
+            item.port = self  # whoever waits for its answer waits for this member from now on
+        super().put(item)
+
     def _offer(self, item: Any) -> bool:
         if self.cell.passive:  # somebody has kept the address of one that sleeps: it may be awake again, elsewhere
             return self._awake(item)._offer(item)
@@ -201,6 +207,7 @@ class MemberMailbox(Mailbox):
         if self.cell.passive:
             self._awake(waiter.item)._wait_for_room(waiter)
         else:
+            waiter.port = self
             super()._wait_for_room(waiter)
             self.door.stand_in_line(waiter)
 

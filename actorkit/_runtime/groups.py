@@ -65,6 +65,11 @@ class MemberCell(Cell):
     def worked_off(self, life: Incarnation) -> None:
         self.group.drain_together()
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are queued; in paused ports, too."""
+        return len(self.arrivals) + (0 if self.aside is None else self.aside.shelved)
+
     def between_messages(self, do: Callable[[], None]) -> None:
         """Calls `do` as soon as no message is in hand."""
         if self.port is None:
@@ -93,10 +98,20 @@ class MemberCell(Cell):
             owner: for a message of a mailbox, where it belongs.
             keep_tried: whether what has failed before stays here.
         """
-        self._move_queued(owner, keep_tried)
+        gaining: dict[Cell, None] = {}
+
+        def noting(mailbox: Mailbox, message: Any) -> Mailbox:
+            to = owner(mailbox, message)
+            gaining.setdefault(to.cell)
+            return to
+
+        self._move_queued(noting, keep_tried)
         for mailbox in list(self.mailboxes.values()):
             if isinstance(mailbox, MemberMailbox):
-                mailbox.move_waiting(owner)
+                mailbox.move_waiting(noting)
+        for cell in gaining:
+            if cell is not self:
+                self.kernel.deadlocks.took_over(cell)
 
     def _move_queued(self, owner: Callable[[Mailbox, Any], Mailbox], keep_tried: bool) -> None:
         plain: type[deque[Any]] = deque  # without a look at what is moved: a pause is this member's own, and what stays has not come anew

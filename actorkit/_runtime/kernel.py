@@ -66,6 +66,8 @@ class Kernel:
         self._moment = (-1.0, datetime.now(UTC))
         self._retired = Sums()  # of ports that no longer exist
         self._late = 0  # dead letters to those ports
+        self.endings: deque[Cell] = deque()  # whose incoming wires have closed, and who have not been told yet
+        self._passes_on = False
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
         self.is_closing = False  # the system is being stopped: no source begins any more
@@ -201,6 +203,21 @@ class Kernel:
         return self._holds
 
     # The end
+
+    def pass_on_endings(self) -> None:
+        """Those whose incoming wires have closed look whether that ends their streams: one by one, from upstream down.
+
+        What ends there closes wires in turn. So that a chain may be as long as it likes, its actors are not told from within each other.
+        """
+        if not self._passes_on:
+            self._passes_on = True
+            try:
+                while self.endings:
+                    life = self.endings.popleft().life
+                    if life is not None:
+                        life.check_ending()
+            finally:
+                self._passes_on = False
 
     def crash(self, error: BaseException) -> None:
         """The system has to end with this error: a tree gave up, or a handler raised what is no failure (KeyboardInterrupt)."""

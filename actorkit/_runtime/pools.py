@@ -185,7 +185,7 @@ class Pool(Group):
         if len(self.children) < self._most:
             await self._grow()
             self._shrink_later()
-            if sum(len(each.arrivals) for each in self.members()) >= BACKLOG * len(self.children):
+            if sum(each.waiting for each in self.members()) >= BACKLOG * len(self.children):
                 self._grow_soon()
 
     def _shrink_later(self) -> None:
@@ -201,7 +201,7 @@ class Pool(Group):
     def _look_for_quiet(self) -> None:
         self._shrink_alarm = None
         self.kernel.repeating -= 1
-        is_quiet = not any(each.arrivals for each in self.members())
+        is_quiet = not any(each.waiting for each in self.members())
         if is_quiet and len(self.children) > self._least:
             self._turns.add(self._shrink_by_one)
         else:

@@ -37,13 +37,23 @@ AHEAD: Final = 16
 
 
 class RowWait(Waiter):
-    """A reader waits for the next row."""
+    """A reader waits for the next row: for whoever has its request."""
 
-    __slots__ = ()
+    __slots__ = ("request",)
+
+    request: Envelope
+
+    @property
+    def may_last(self) -> bool:
+        return self.request.may_last
+
+    @property
+    def awaited(self) -> tuple[object, ...]:
+        return self.request.awaited
 
     @property
     def description(self) -> str:
-        return f"waits for rows from {self.port.path}"
+        return f"waits for rows from {self.request.port.path}"
 
 
 class DemandWait(Waiter):
@@ -165,14 +175,14 @@ class Rows:
             self._demand.wake()
         return row
 
-    async def wait(self, seconds: float, until: float) -> None:
+    async def wait(self, request: Envelope, seconds: float, until: float) -> None:
         """Waits until there is a row, or the end; for so many seconds, and until then, at most."""
         if self._wanted is not None:
             raise trio.BusyResourceError(f"another task waits for rows from {self.mailbox.path} already: one stream has one reader")
         dispatcher, timers = self.mailbox.dispatcher, self.mailbox.cell.kernel.timers
         self.reader = dispatcher.deadlocks.waiting_one()
         self._wanted = wanted = RowWait(dispatcher, None)
-        wanted.port = self.mailbox
+        wanted.port, wanted.request = self.mailbox, request
         alarm = Alarm(min(dispatcher.time() + seconds, until), lambda: wanted.wake(error=self._too_slow()))
         if alarm.deadline != math.inf:
             timers.add(alarm)
@@ -229,7 +239,7 @@ class ReplyStream(Generic[R_co]):
                     raise error
                 raise StopAsyncIteration
             try:
-                await rows.wait(self._seconds, self._until)
+                await rows.wait(self._envelope, self._seconds, self._until)
             except trio.BusyResourceError:
                 raise
             except BaseException:

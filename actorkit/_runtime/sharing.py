@@ -62,14 +62,13 @@ class Sharing:
     def spread(self, newcomer: MemberCell) -> None:
         """A new member takes its part of what waits."""
         members = self._group.keeper.active()
-        waiting = sum(len(each.arrivals) for each in members)
+        waiting = sum(each.waiting for each in members)
         fair = waiting // len(members)
         for member in members:
-            spare = len(member.arrivals) - fair
+            spare = member.waiting - fair
             if member is not newcomer and spare > 0:
                 place = count()
-                stay = len(member.arrivals) - spare
-                member.move_mail(lambda mailbox, _: mailbox if next(place) < stay else newcomer.mailbox(mailbox.name))  # noqa: B023
+                member.move_mail(lambda mailbox, _: mailbox if next(place) < fair else newcomer.mailbox(mailbox.name))  # noqa: B023
 
 
 class Owning:

@@ -64,23 +64,44 @@ def _is_open(cell: Cell, ended: set[Incarnation]) -> bool:
 
 def _most_upstream(cells: list[Cell]) -> list[Cell]:
     """Those of `cells` that can be reached only from cells that they reach themselves."""
-    reached = {cell: _downstream(cell) for cell in cells}
-    before: dict[Cell, list[Cell]] = {cell: [] for cell in cells}
-    for cell, others in reached.items():
-        for other in others:
-            if other in before:
-                before[other].append(cell)
-    return [cell for cell in cells if all(upstream in reached[cell] for upstream in before[cell])]
-
-
-def _downstream(cell: Cell) -> set[Cell]:
-    """All cells that messages from `cell` can reach over wires."""
+    # Of the starts, which none before them reaches, the last is reached by no other; nor is one that those after it don't reach either.
     found: set[Cell] = set()
+    starts = [cell for cell in cells if _downstream(cell, found)]
+    found.clear()
+    most: set[Cell] = set()
+    for cell in reversed(starts):
+        most |= _cycle_of(cell, _downstream(cell, found))
+    return [cell for cell in cells if cell in most]
+
+
+def _downstream(cell: Cell, found: set[Cell]) -> dict[Cell, list[Cell]]:
+    """What messages from `cell` can reach over wires, and itself, each with who of them sends to it; without, and added to, `found`."""
+    if cell in found:
+        return {}
+    found.add(cell)
+    senders: dict[Cell, list[Cell]] = {cell: []}
     pending = [cell]
     while pending:
-        for outlet in pending.pop().outlets.values():
+        sender = pending.pop()
+        for outlet in sender.outlets.values():
             for mailbox in outlet.reach():
-                if mailbox.cell not in found:
-                    found.add(mailbox.cell)
-                    pending.append(mailbox.cell)
-    return found
+                receiver = mailbox.cell
+                if receiver not in found:
+                    found.add(receiver)
+                    senders[receiver] = []
+                    pending.append(receiver)
+                if receiver in senders:
+                    senders[receiver].append(sender)
+    return senders
+
+
+def _cycle_of(cell: Cell, senders: dict[Cell, list[Cell]]) -> set[Cell]:
+    """Those of `senders` that reach `cell`."""
+    cycle: set[Cell] = set()
+    pending = [cell] if senders else []
+    while pending:
+        each = pending.pop()
+        if each not in cycle:
+            cycle.add(each)
+            pending.extend(senders[each])
+    return cycle

@@ -82,8 +82,8 @@ class System:
 
     def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, spill_to: str | Path | None) -> None:
         check_type("the system", "dead_letters", dead_letters, DeadLetterQueue, "a DeadLetterQueue(…)")
-        if seed is not None:
-            check_type("the system", "seed", seed, int, "a whole number, or None")
+        if isinstance(seed, bool) or not isinstance(seed, int | None):  # True is a slip of the pen for "seeded", and means 1 to Python
+            raise SpecTypeError(complaint("the system", "seed", seed, "a whole number, or None"))
         self._given = tree
         if isinstance(tree, ChildSpec):
             tree = supervisor(tree)

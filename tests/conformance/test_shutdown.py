@@ -65,6 +65,38 @@ async def test_shutdown_kill_stops_an_idle_actor_like_any_other() -> None:
         assert scene.reasons["a"] is ExitReason.SHUTDOWN
 
 
+class Ticking(Actor):
+    """Has a task in the background, which ends at once when it is cancelled."""
+
+    async def on_start(self) -> None:
+        self.start_soon(trio.sleep_forever)
+
+    @in_port
+    def in_end(self, _: None) -> None:
+        self.stop()
+
+
+TICKING = [child(Ticking).options(name=f"ticking-{number}", shutdown=Shutdown.KILL) for number in range(40)]
+
+
+async def test_shutdown_kill_stops_an_idle_actor_with_a_background_task_like_any_other() -> None:
+    async with open_system(supervisor(*TICKING, name="top")) as system:
+        stopped = system.events(ActorStopped)
+
+    assert [event.reason async for event in stopped] == [ExitReason.SHUTDOWN] * 40
+
+
+async def test_an_actor_that_ends_itself_is_not_taken_for_killed_because_of_a_background_task() -> None:
+    async with open_system(supervisor(*TICKING, name="top")) as system:
+        stopped = system.events(ActorStopped)
+        for each in TICKING:
+            await system.ref(f"root/top/{each.name}", Ticking).send(Ticking.in_end, None)
+        await system.wait()
+
+        assert running(system, "top") == []
+    assert [event.reason async for event in stopped] == [ExitReason.NORMAL] * 40
+
+
 async def test_shutdown_infinity_waits_as_long_as_it_takes() -> None:
     scene = Scene()
     async with open_system(supervisor(worker(scene, "a").options(shutdown=Shutdown.INFINITY), name="top")) as system:

@@ -262,6 +262,7 @@ def test_a_tree_that_is_none(tree: Any) -> None:
     [
         ({"dead_letters": []}, "the system: dead_letters = []: expected a DeadLetterQueue(…)"),
         ({"seed": "today"}, "the system: seed = 'today': expected a whole number, or None"),
+        ({"seed": True}, "the system: seed = True: expected a whole number, or None"),
     ],
 )
 def test_a_bad_option_of_a_system(options: Any, expected: str) -> None:

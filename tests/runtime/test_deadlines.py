@@ -16,15 +16,19 @@ from actorkit import (
     OverflowStrategy,
     SpecError,
     SpecTypeError,
+    Subscription,
     SupervisorSpec,
     System,
     Throttle,
     TransientError,
+    by_key,
     child,
     in_port,
     open_system,
+    pool,
     supervisor,
 )
+from actorkit.events import MessageDeadLettered
 from tests.runs import run_inside
 
 
@@ -354,6 +358,38 @@ async def test_a_port_keeps_its_deadline_after_its_actor_has_ended_and_been_star
 
         assert cooked == ["a"]
         assert system.ledger().dead_lettered_by == {"expired": 1}
+
+
+class Slow(Actor):
+    """Is busy for a long time, and lets what waits meanwhile expire."""
+
+    @in_port(deadline=10)
+    async def in_number(self, number: int) -> None:
+        await trio.sleep(100)
+
+
+async def test_a_message_that_a_resize_gives_to_another_member_keeps_its_deadline() -> None:
+    members = pool(Slow, size=3, route=by_key(lambda number: number % 10)).options(name="slow", shutdown=0)
+    expired: list[tuple[Any, float]] = []
+
+    async def note(subscription: Subscription[MessageDeadLettered]) -> None:
+        async for event in subscription:
+            if event.letter.reason is DeadLetterReason.EXPIRED:
+                expired.append((event.letter.message, trio.current_time()))
+
+    async with trio.open_nursery() as nursery, open_system(supervisor(members, name="top")) as system:
+        nursery.start_soon(note, system.events(MessageDeadLettered))
+        slow = system.ref("root/top/slow", Slow)
+        for number in (1, 3, 11):  # 1 and 11 are slow-3's, 3 is slow-2's
+            await slow.send(Slow.in_number, number)
+        await trio.sleep(4)
+        await slow.send(Slow.in_number, 13)
+        await system.supervisor("root/top/slow").resize(2)  # from now on, 11 waits behind 13
+        await trio.sleep(20)
+
+        assert expired == [(11, 10), (13, 14)]
+        system.ledger().check()
+        await system.stop()
 
 
 @pytest.mark.parametrize("strategy", [OverflowStrategy.DROP_OLDEST, OverflowStrategy.DROP_NEWEST])

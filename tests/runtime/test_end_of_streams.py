@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
 import trio
 
 from actorkit import (
@@ -16,6 +19,7 @@ from actorkit import (
     child,
     in_port,
     open_system,
+    pool,
     supervisor,
 )
 from actorkit.events import ActorDrained
@@ -274,3 +278,36 @@ async def test_the_end_of_a_stream_is_an_event() -> None:
         await system.wait()
 
     assert [each.path async for each in drained] == ["root/supervisor/numbers", "root/supervisor/stage", "root/supervisor/sink"]
+
+
+class Passer(Actor):
+    """Passes a countdown on."""
+
+    out_number = OutPort(int)
+
+    @in_port
+    def in_number(self, number: int) -> None:
+        if number:
+            self.out_number.emit(number - 1)
+
+
+@pytest.mark.parametrize(("length", "is_ring"), [(200, True), (2_000, False), (2_000, True)])
+async def test_however_many_are_wired_in_a_row_their_streams_end_from_upstream_down(length: int, is_ring: bool) -> None:
+    links = [child(Passer).options(name=f"link-{number}") for number in range(length)]
+    around = [*links, links[0]] if is_ring else links
+    wires = [one[Passer.out_number] >> other[Passer.in_number] for one, other in pairwise(around)]
+
+    async with open_system(supervisor(*links, wires=wires)) as system:
+        drained = system.events(ActorDrained)
+        await system.finish_streams()
+
+    assert [each.path async for each in drained] == [f"root/supervisor/link-{number}" for number in range(length)]
+
+
+async def test_a_row_of_pools_ends_however_long_it_is() -> None:
+    row = [pool(Passer, size=2).options(name=f"link-{number}") for number in range(300)]
+    tree = supervisor(*row, wires=[one[Passer.out_number] >> other[Passer.in_number] for one, other in pairwise(row)])
+
+    report = await run_inside(tree)
+
+    assert report.outcome == "completed"

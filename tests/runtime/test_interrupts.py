@@ -129,7 +129,7 @@ PLACES = [
     (("waits.py",), 5),
     (("cell.py", "recovery.py"), 23),
     (("dispatcher.py", "timers.py"), 41),
-    (("actor_child.py", "child.py", "incarnation.py", "supervisor.py", "turns.py"), 17),
+    (("actor_child.py", "child.py", "incarnation.py", "supervision.py", "supervisor.py", "turns.py"), 17),
 ]
 
 

@@ -324,3 +324,21 @@ async def test_what_waits_at_a_paused_port_of_a_member_goes_where_it_belongs_and
             done = [number for what, each, number in log if what == "end" and each == name]
             assert done == sorted(done)
         system.ledger().check()
+
+
+@pytest.mark.parametrize("route", [round_robin, least_loaded], ids=["round_robin", "least"])
+async def test_a_new_member_gets_its_part_of_what_waits_at_a_paused_port_whose_turn_has_been(route: Route) -> None:
+    log: list[tuple[str, str, int]] = []
+    async with open_system(pool(Pausing, log, size=1, route=route).options(name="busy")) as system:
+        for number in range(21):
+            await system.ref(Pausing).send(Pausing.in_number, number)
+        await trio.sleep(1)  # all have had their turn: 0 was handled, and the rest was set aside
+
+        await system.supervisor("root/supervisor/busy").resize(2)
+        await trio.sleep(1)
+
+        assert [number for _, name, number in log if name == "busy-2"] == list(range(11, 21))
+        await system.settle()
+        await trio.sleep(10)
+        assert [number for _, name, number in log if name == "busy-1"] == list(range(11))
+        system.ledger().check()

@@ -205,11 +205,17 @@ async def test_a_pool_is_one_actor_in_wires() -> None:
 
 async def test_the_members_of_a_pool_drain_together() -> None:
     lines: list[str] = []
+
+    class Noting(Doubler):
+        async def handle(self, number: int) -> None:
+            await trio.sleep(number)
+            lines.append(f"{number} handled")
+
     tree = supervisor(
         child(Numbers, 10),
-        pool(Doubler, lines, size=3),
+        pool(Noting, lines, size=3).options(name="doubler"),
         child(Sink, lines),
-        wires=[Numbers.out_number >> Doubler.in_number, Doubler.out_number >> Sink.in_number],
+        wires=[Numbers.out_number >> Noting.in_number, Noting.out_number >> Sink.in_number],
     )
     report = await run_inside(tree)
 
@@ -217,7 +223,8 @@ async def test_the_members_of_a_pool_drain_together() -> None:
     first = lines.index(drained[0])
     assert sorted(drained) == ["doubler-1 drained", "doubler-2 drained", "doubler-3 drained", "sink drained"]
     assert drained[-1] == "sink drained"
-    assert {line for line in lines[:first] if line.isdigit()} == {str(2 * number) for number in range(10)}
+    assert {line for line in lines[:first] if line.endswith("handled")} == {f"{number} handled" for number in range(10)}
+    assert {line for line in lines if line.isdigit()} == {str(2 * number) for number in range(10)}
     assert sorted(line for line in lines if "stopped" in line) == [f"doubler-{n} stopped: normal" for n in (1, 2, 3)]
     assert report.ledger.processed == report.ledger.accepted
 
