@@ -234,7 +234,8 @@ WORKLOADS = (
             "0 %, 100,000 dead letters there": partial(errors.with_errors, 0, letters=100_000),
         },
         base="0 %",
-        count=200_000,
+        count=400_000,
+        fits=False,
     ),
     Workload(
         name="latency",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,18 @@ class DeadLetter:
 Record = tuple[int, Any, str, DeadLetterReason, "ErrorContext | None", int, datetime, "tuple[ErrorContext, ...]", int]
 FAILURES_KEPT = 10
 """How many failures of one message its dead letter has."""
+
+
+class DeadLetters:
+    """The dead letters that a queue had at one instant, made when somebody looks."""
+
+    def __init__(self, letters: Iterable[Record | DeadLetter]) -> None:
+        self._letters = tuple(letters)
+
+    def all(self) -> tuple[DeadLetter, ...]:
+        """Those, oldest first; the same ones each time."""
+        self._letters = letters = tuple(DeadLetter(*one) if isinstance(one, tuple) else one for one in self._letters)
+        return letters
 
 
 class DeadLetterQueue:
@@ -173,6 +185,10 @@ class DeadLetterQueue:
     async def add(self, message: Any, port: str, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Keeps a message that was given up outside the runtime; it is not in the ledger."""
         self.put(message, port, DeadLetterReason(reason), error)
+
+    def now(self) -> DeadLetters:
+        """Those there are now."""
+        return DeadLetters(self._letters.values())
 
     async def inspect(self, filter: Filter | None = None, *, offset: int = 0, limit: int | None = None) -> list[DeadLetter]:
         """The dead letters that `filter` picks, all without one; oldest first.

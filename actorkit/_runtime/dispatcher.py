@@ -78,7 +78,7 @@ class Dispatcher:
         self.new_asks: list[Envelope] = []  # those of this slice; most are answered before it ends, and never get a timer
         self.waiting = 0  # steps that wait in trio
         self.is_fenced = False  # whether the step that runs right now was left behind: what it sends is refused
-        self._now = 0.0  # the time at which the present slice began
+        self.now = 0.0  # the time at which the present slice began
         self._slice_end = 0.0
         self._runs_here = False  # whether `run_here` is at it
         self._asleep: trio.lowlevel.Task | None = None  # the role's holder, when there is nothing to do
@@ -136,8 +136,8 @@ class Dispatcher:
     def time(self) -> float:
         """The present time; read once per slice while cells are driven (a reading costs more than an ask's books)."""
         if self.current is None or time.perf_counter() > self._slice_end:
-            self._now = trio.current_time()
-        return self._now
+            self.now = trio.current_time()
+        return self.now
 
     async def breathe(self) -> None:
         """A sender that never has to wait still gives others their turn, before it sends on."""
@@ -281,7 +281,7 @@ class Dispatcher:
     def _begin_slice(self, worker: Worker) -> float:
         """This worker takes the role (again); others have had their turn."""
         now = time.perf_counter()
-        self.holder, self._now, self._slice_end = worker, trio.current_time(), now + SLICE
+        self.holder, self.now, self._slice_end = worker, trio.current_time(), now + SLICE
         return now
 
     async def _stay_with(self, worker: Worker, cell: Cell, coroutine: Coroutine[Any, Any, None], trap: Any) -> bool:

@@ -95,7 +95,8 @@ class Kernel:
 
     def moment(self) -> tuple[float, datetime]:
         """The present time, in seconds and in UTC; read once per slice while actors are at work."""
-        now = self.dispatcher.time()
+        dispatcher = self.dispatcher
+        now = dispatcher.time() if dispatcher.current is None else dispatcher.now
         if now != self._moment[0]:
             self._moment = (now, datetime.now(UTC))
         return self._moment

@@ -75,6 +75,7 @@ class Recovery:
     """
 
     __slots__ = (
+        "_address",
         "_alarm",
         "_budget",
         "_cell",
@@ -91,6 +92,7 @@ class Recovery:
     def __init__(self, cell: Cell, policy: RecoveryPolicy) -> None:
         self._cell = cell
         self.policy = policy
+        self._address: tuple[Mailbox, str] | None = None  # of the last dead letter: one text for all of a port
         self._alarm: Alarm | None = None
         self._is_held = False  # whether it was closed by `hold_until`
         self._errors = self._counted = 0
@@ -254,7 +256,9 @@ class Recovery:
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
         if envelope is None:
-            letters.put(item, port.address, reason, error, int(error is not None))
+            if self._address is None or self._address[0] is not port:
+                self._address = (port, port.address)
+            letters.put(item, self._address[1], reason, error, int(error is not None))
         elif envelope.letter is not None:
             letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
         else:
@@ -308,6 +312,7 @@ class Recovery:
             seen = self._first_of(code, now, moment)
         seen.count += 1
         self._errors += 1
+        is_plain = what.severity is MEDIUM and what.category in NOT_CURABLE and not where and cell.gates is None and self._poisons is None
         message: str | int | None = None if envelope is None else envelope.message_id
         if message is None and port is not None and not where:
             message = self._new_number(port)
@@ -324,7 +329,7 @@ class Recovery:
             first_seen=seen.first_seen,
             last_seen=moment,
             recovery_attempts=0 if envelope is None else envelope.attempts,
-            metadata=self._metadata(what, code, port, where),
+            metadata=EMPTY if is_plain else self._metadata(what, code, port, where),
             exception=error,
             fingerprint=code,
             trace=trace,

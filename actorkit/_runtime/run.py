@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
-from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue
+from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue, DeadLetters
 from actorkit._runtime.ledger import Ledger
 from actorkit._runtime.system import System, Tree
 from actorkit.errors import ActorkitError, SupervisionError
@@ -42,10 +42,15 @@ class RunReport:
     ledger: Ledger
     restarts: int
     retries: int
-    dead_letters: tuple[DeadLetter, ...]
+    _dead_letters: DeadLetters = field(alias="dead_letters")
     errors: tuple[ErrorContext, ...]
     duration: float
     outcome: str
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """The messages that were given up, oldest first."""
+        return self._dead_letters.all()
 
     def __str__(self) -> str:
         ledger = self.ledger
@@ -170,7 +175,7 @@ class _Course:
             ledger=self._system.ledger(),
             restarts=kernel.restarts,
             retries=kernel.retries,
-            dead_letters=tuple(await kernel.dead_letters.inspect()),
+            dead_letters=kernel.dead_letters.now(),
             errors=tuple(kernel.errors),
             duration=trio.current_time() - self._began,
             outcome=self.outcome,

@@ -186,6 +186,8 @@ class RecoveryPolicy:
     persistent: tuple[int, float] = (10, 60.0)
     retry: RetryPolicy = field(factory=RetryPolicy)
     classifier: Classifier = field(factory=Classifier)
+    # Asked at every failure: the categories that are given up at the first, if nothing else speaks against it.
+    _given_up: tuple[ErrorCategory, ...] = field(init=False, repr=False, default=())
 
     def __attrs_post_init__(self) -> None:
         check_count("RecoveryPolicy", "poison_after", self.poison_after, 1)
@@ -198,6 +200,9 @@ class RecoveryPolicy:
         check_seconds("RecoveryPolicy", "persistent", seconds, positive=True)
         check_type("RecoveryPolicy", "retry", self.retry, RetryPolicy, "a RetryPolicy")
         check_type("RecoveryPolicy", "classifier", self.classifier, Classifier, "a Classifier")
+        if not self.rules and self.poison_after > 1:
+            given_up = tuple(category for category in _BAD_DATA if not self.retry.retries(category))
+            object.__setattr__(self, "_given_up", given_up)
 
     def classify(self, exception: BaseException) -> Classification:
         """What kind of failure this is, as the classifier says."""
@@ -316,12 +321,10 @@ class RecoveryPolicy:
     def _is_bad_data(self, error: ErrorContext) -> bool:
         # By far the most failures: the last row of the table, found without going through all the others.
         return (
-            error.category in _BAD_DATA
-            and error.severity is _MEDIUM
-            and not (self.rules or error.recovery_attempts or error.metadata.get("known_poison"))
+            error.severity is _MEDIUM
+            and error.category in self._given_up
+            and not (error.recovery_attempts or (error.metadata and error.metadata.get("known_poison")))
             and error.has_message
-            and self.poison_after > 1
-            and not self.retry.retries(error.category)
         )
 
     def _proposed(self, error: ErrorContext, history: Sequence[ErrorContext]) -> RecoveryAction:

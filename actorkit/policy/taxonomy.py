@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import field, frozen
 
-from actorkit.policy.traces import NOWHERE, Trace, inside, let_go, printed
+from actorkit.policy.traces import NOWHERE, Trace, let_go, printed
 from actorkit.policy.wording import one_line, only_member, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 _set = object.__setattr__
+_LET_GO = BaseException.with_traceback
 
 
 class ErrorSeverity(Enum):
@@ -157,10 +158,11 @@ class ErrorContext:
         exception = self.exception
         if exception is None or exception.__traceback__ is None:
             return
-        if self._trace is NOWHERE or inside(exception):
-            _set(self, "_trace", let_go(exception))
+        is_alone = exception.__context__ is None and exception.__cause__ is None and not isinstance(exception, BaseExceptionGroup)
+        if is_alone and self._trace is not NOWHERE:
+            _LET_GO(exception, None)  # whatever a user's class makes of the attribute
         else:
-            BaseException.with_traceback(exception, None)  # whatever a user's class makes of the attribute
+            _set(self, "_trace", let_go(exception))
 
     @property
     def summary(self) -> str:
