@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -47,6 +48,8 @@ def compile_in(folder: Path) -> list[Path]:
 class CompiledHook(Hook):  # type: ignore[misc]
     """Adds what was compiled to the wheel."""
 
+    _copy: Path | None = None
+
     def dependencies(self) -> list[str]:
         """What it takes to build it."""
         return NEEDED if self._is_wanted else []
@@ -55,7 +58,7 @@ class CompiledHook(Hook):  # type: ignore[misc]
         """Compiles, in a copy."""
         if not self._is_wanted or self.target_name != "wheel" or version == "editable":
             return
-        copy = Path(mkdtemp(prefix="actorkit-"))
+        self._copy = copy = Path(mkdtemp(prefix="actorkit-"))
         root = Path(self.root)
         for path in root.joinpath("actorkit").rglob("*.py"):
             to = copy / path.relative_to(root)
@@ -64,6 +67,11 @@ class CompiledHook(Hook):  # type: ignore[misc]
         build_data["pure_python"], build_data["infer_tag"] = False, True
         for path in compile_in(copy):
             build_data["force_include"][str(copy / path)] = str(path)
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Removes the copy: what was compiled is in the wheel."""
+        if self._copy is not None:
+            rmtree(self._copy)
 
     @property
     def _is_wanted(self) -> bool:

@@ -114,8 +114,7 @@ class Recovery:
             return
         item = cell.message
         context = self._describe(error, port, item if type(item) is Envelope else None)
-        history = self._remember(context)
-        action = self._ask(RecoveryAction, "decide", context, history)
+        action, history = self._decide(context)
         if type(item) is Envelope or action not in GIVES_UP:
             item = self._note(port, context)
         if cell.gates is not None:
@@ -280,8 +279,7 @@ class Recovery:
         return self._life_failed(self._describe(error, None, None, where))
 
     def _life_failed(self, context: ErrorContext) -> bool:
-        history = self._remember(context)
-        action = self._ask(RecoveryAction, "decide", context, history)
+        action, history = self._decide(context)
         self._report(context, action)
         if action is SKIP:
             return True
@@ -294,8 +292,7 @@ class Recovery:
     def start_failed(self, error: Exception) -> tuple[ErrorContext, RecoveryAction, float]:
         """The constructor, `restore` or `on_start` has raised: what happened, what to do, seconds to wait before a new try."""
         context = self._describe(error, None, None, "start")
-        history = self._remember(context)
-        action = self._ask(RecoveryAction, "decide", context, history)
+        action, history = self._decide(context)
         self._report(context, action)
         return context, action, self._delay(context, history)
 
@@ -364,15 +361,15 @@ class Recovery:
         port = error.port if isinstance(error, PortError) else None
         return None if port is None else port.removeprefix(f"{self._cell.path}.")
 
-    def _remember(self, context: ErrorContext) -> list[ErrorContext]:
-        """The last failures, this one included: the list itself, since a copy would take as long as the decision."""
+    def _decide(self, context: ErrorContext) -> tuple[RecoveryAction, list[ErrorContext]]:
+        """What to do, and the last failures, this one included."""
         if self._history is None:
             self._history = []
-        history = self._history
+        history = self._history  # itself, since a copy would take as long as the decision
         history.append(context)
         if len(history) > HISTORY:
             del history[0]
-        return history
+        return self._ask(RecoveryAction, "decide", context, history), history
 
     def _delay(self, context: ErrorContext, history: list[ErrorContext]) -> float:
         return max(0.0, float(self._ask(NUMBER, "delay", context, self._cell.kernel.rng, history)))  # in this order, 0 of NaN as well

@@ -245,6 +245,7 @@ class Envelope(Waiter):
             self.timers = None
         if self.rows is not None:
             self.rows.end(error)
+        # The rest is as in `Waiter`, without its calls, which would make an ask 5 % slower.
         if self.done or self.gone:
             return
         self.done, self.value = True, value
