@@ -3,6 +3,7 @@
 # How the package is laid out, from low to high:
 #
 #   errors, messages, events    the words: what can go wrong, what travels, what has happened
+#   storage/                    how messages are written, and the stores and files that they are written to
 #   policy/                     decisions, as pure functions and values: no trio, no clock, no chance, no I/O
 #   _runtime/                   trio; follow a message through outlets, mailbox, dispatcher, cell, recovery, supervisor
 #
@@ -33,6 +34,10 @@ from actorkit._runtime.supervisor import Supervisor
 from actorkit._runtime.cascade_manager import CascadeManager
 from actorkit._runtime.event_stream import Subscription
 from actorkit._runtime.ledger import Ledger, PortCounts
+
+# What survives the process
+from actorkit.storage.memory import MemoryStore
+from actorkit.storage.store import Store
 
 # Failure and recovery
 from actorkit.policy.classifier import Classification, Classifier
@@ -73,6 +78,7 @@ from actorkit.errors import (
     SpecTypeError,
     StashError,
     StorageError,
+    StoreBlocked,
     SupervisionError,
     TransientError,
     UnknownActor,
@@ -121,6 +127,7 @@ __all__ = [
     "LedgerImbalance",
     "LinearBackoffRetry",
     "MailboxFull",
+    "MemoryStore",
     "MessageTypeError",
     "NoRetry",
     "OnExhausted",
@@ -153,6 +160,8 @@ __all__ = [
     "SpecTypeError",
     "StashError",
     "StorageError",
+    "Store",
+    "StoreBlocked",
     "Strategy",
     "Subscription",
     "SupervisionError",

@@ -22,7 +22,8 @@ ActorkitError
 ├── LedgerImbalance (AssertionError)          a port's books don't balance: a defect of the runtime
 ├── EncodingError (TypeError)                 a message that can't be written to a store, a spill file or a link
 ├── DecodingError (ValueError)                bytes that can't be read back as a message
-├── StorageError (OSError)                    a store's or spilled port's files are in use, or not ours
+├── StorageError (OSError)                    a store's or spilled port's files are in use, damaged, or not ours
+│   └── StoreBlocked                          a store can't be written for now: the disk is full, or the file locked
 └── ReportedError                             what a handler may raise to say what happened
     ├── TransientError, PermanentError, PoisonMessageError, ResourceError,
     ├── ValidationError, CommunicationError, DependencyError
@@ -177,7 +178,11 @@ class DecodingError(ActorkitError, ValueError):
 
 
 class StorageError(ActorkitError, OSError):
-    """The files of a store or of a spilled port cannot be used: another process has them open, or they are not ours alone."""
+    """A store, or the files of a spilled port, cannot be used: somebody else has them open, they are damaged, or not ours."""
+
+
+class StoreBlocked(StorageError):
+    """A store can't be written for now: its disk is full, or somebody locks its file. Whoever writes waits until it can be."""
 
 
 class ReportedError(ActorkitError):

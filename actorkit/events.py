@@ -240,6 +240,49 @@ class SpillRepaired(Event):
 
 
 @frozen
+class StoreStuck(Event):
+    """The store can't be written for now; senders to durable ports wait, what is there is worked off, and it is tried again."""
+
+    level: ClassVar[int] = CRITICAL
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.path} can't be written for now, so whoever sends to a durable port waits: {self.error}"
+
+
+@frozen
+class StoreRecovered(Event):
+    """The store can be written again."""
+
+    level: ClassVar[int] = WARNING
+
+    def __str__(self) -> str:
+        return f"{self.path} can be written again"
+
+
+@frozen
+class StoreUnwritten(Event):
+    """The system has ended before its store could be written again: so many changes were not kept, and never reported as kept."""
+
+    level: ClassVar[int] = CRITICAL
+    changes: int
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be written until the end: {self.changes:,} changes were not kept"
+
+
+@frozen
+class StoreRepaired(Event):
+    """The store was found damaged when it was opened, and was set right."""
+
+    level: ClassVar[int] = ERROR
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.path} was damaged, and has been set right: {self.found}"
+
+
+@frozen
 class CircuitOpened(Event):
     """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
 

@@ -20,7 +20,10 @@ from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics
 from actorkit._runtime.watchdog import Watchdog
+from actorkit._runtime.writer import Writer
+from actorkit.events import StoreRepaired
 from actorkit.policy.recovery import DeadLetterReason
+from actorkit.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
     from actorkit.policy.taxonomy import ErrorContext
+    from actorkit.storage.store import Store
 
 UNUSED = PortCounts()
 ERRORS_KEPT = 1_000
@@ -43,12 +47,16 @@ ERRORS_KEPT = 1_000
 class Kernel:
     """The services of one system, the register of its actors, and the count of what is under way."""
 
-    def __init__(self, system: System, dead_letters: DeadLetterQueue, seed: int | None, spill_to: str | Path | None) -> None:
+    def __init__(
+        self, system: System, dead_letters: DeadLetterQueue, store: Store | None, seed: int | None, spill_to: str | Path | None
+    ) -> None:
         self.system = system
+        self.is_durable = store is not None  # whether what is kept outlives the system
         self.spill_folder = SpillFolder(spill_to)
         self._watchdog = Watchdog(self)
         self.rng = Random(seed)
         self.events = EventStream()
+        self.writer = Writer(self, MemoryStore() if store is None else store)
         self.timers = Timers(self.look)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
@@ -82,7 +90,18 @@ class Kernel:
         self.token = trio.lowlevel.current_trio_token()
         self.dispatcher.start(nursery)
         self.launch(self.timers.run)
+        self.launch(self.writer.run)
         self._watchdog.start()
+
+    async def open_store(self) -> None:
+        """Opens the store, and takes up what is kept there.
+
+        Raises:
+            StorageError: it can't be used.
+        """
+        opening = await self.writer.open()
+        for repair in opening.repairs:
+            self.events.publish(StoreRepaired(self.writer.store.title, repair))
 
     def stop(self) -> None:
         """Lets go of what is not trio's."""
@@ -165,12 +184,12 @@ class Kernel:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing can happen any more by itself."""
-        return self.dispatcher.is_quiet and not self._under_way and self.timers.count == self.repeating
+        return self.dispatcher.is_quiet and not self._under_way and self.timers.count == self.repeating and self.writer.is_idle
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is queued or in hand, at actors that could handle it."""
-        return not any(cell.is_busy for cell in self.cells.values())
+        return self.writer.is_idle and not any(cell.is_busy for cell in self.cells.values())
 
     def look(self) -> None:
         """Something may have come to rest: whoever waits for that is to look again."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorkit.policy.taxonomy import ErrorContext
+    from actorkit.storage.store import Store
 
 
 @frozen
@@ -81,6 +82,7 @@ class RunReport:
 def run(
     tree: Tree,
     *,
+    store: Store | None = None,
     dead_letters: DeadLetterQueue | None = None,
     seed: int | None = None,
     spill_to: str | Path | None = None,
@@ -95,6 +97,7 @@ def run(
 
     Args:
         tree: a supervisor (a single child gets one of its own).
+        store: where what is to survive the process is kept: see `open_system`.
         dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
         seed: for all of the system's chance (jitter), so that a run can be repeated.
         spill_to: the folder for SPILL_TO_DISK ports: see `open_system`.
@@ -104,6 +107,7 @@ def run(
     Raises:
         WiringError: a wire does not fit; nothing was started.
         SpecTypeError: an option is of the wrong type; nothing was started.
+        StorageError: the store can't be used; nothing was started.
         SupervisionError: a child could not be started, or the tree gave up. `.report` is the report, `__cause__` the exception behind it.
         ActorkitError: called inside a running trio program.
     """
@@ -114,7 +118,7 @@ def run(
     check_flag("run", "keep", keep)
     check_flag("run", "handle_signals", handle_signals)
     letters = DeadLetterQueue() if dead_letters is None else dead_letters
-    return trio.run(partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, spill_to=spill_to))
+    return trio.run(partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, store=store, spill_to=spill_to))
 
 
 class _Course:
@@ -183,9 +187,16 @@ class _Course:
 
 
 async def _run(
-    tree: Tree, letters: DeadLetterQueue, seed: int | None, keep: bool, *, handle_signals: bool, spill_to: str | Path | None = None
+    tree: Tree,
+    letters: DeadLetterQueue,
+    seed: int | None,
+    keep: bool,
+    *,
+    handle_signals: bool,
+    store: Store | None = None,
+    spill_to: str | Path | None = None,
 ) -> RunReport:
-    course = _Course(System(tree, letters, seed, spill_to))
+    course = _Course(System(tree, letters, store, seed, spill_to))
     signals = handle_signals and threading.current_thread() is threading.main_thread()
     try:
         with course.signals() if signals else nullcontext():

@@ -30,6 +30,7 @@ from actorkit.messages import ExitReason
 from actorkit.policy.checks import check_subclass, check_type, complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
+from actorkit.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Iterable
@@ -52,7 +53,12 @@ _running: set[Tree] = set()  # the trees that run in this process
 
 @asynccontextmanager
 async def open_system(
-    tree: Tree, *, dead_letters: DeadLetterQueue | None = None, seed: int | None = None, spill_to: str | Path | None = None
+    tree: Tree,
+    *,
+    store: Store | None = None,
+    dead_letters: DeadLetterQueue | None = None,
+    seed: int | None = None,
+    spill_to: str | Path | None = None,
 ) -> AsyncGenerator[System]:
     """Runs a tree for as long as the block lasts: `async with open_system(tree) as system: …`.
 
@@ -62,6 +68,8 @@ async def open_system(
 
     Args:
         tree: a supervisor (a single child gets one of its own).
+        store: where what is to survive the process is kept, such as `SqliteStore("app.db")`: what durable ports have accepted,
+            states, dead letters, checkpoints and reminders. Without one, ports can't be durable, and the rest is kept in memory.
         dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
         seed: for all of the system's chance (jitter), so that a run can be repeated.
         spill_to: the folder for what SPILL_TO_DISK ports write. What a process that was killed left there is read back
@@ -69,10 +77,11 @@ async def open_system(
 
     Raises:
         WiringError: a wire does not fit; nothing was started.
-        SpecError: this tree is running already.
+        SpecError: this tree is running already, or has a durable port and no store.
+        StorageError: the store can't be used: somebody else has it open, say. It was not changed.
         SupervisionError: a child could not be started, or the tree gave up; `__cause__` is the exception behind it.
     """
-    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, seed, spill_to)
+    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, store, seed, spill_to)
     async with system.running():
         yield system
 
@@ -80,8 +89,11 @@ async def open_system(
 class System:
     """A running tree. Made by `open_system`; inside an actor it is `self.system`."""
 
-    def __init__(self, tree: Tree, dead_letters: DeadLetterQueue, seed: int | None, spill_to: str | Path | None) -> None:
+    def __init__(
+        self, tree: Tree, dead_letters: DeadLetterQueue, store: Store | None, seed: int | None, spill_to: str | Path | None
+    ) -> None:
         check_type("the system", "dead_letters", dead_letters, DeadLetterQueue, "a DeadLetterQueue(…)")
+        check_store(store)
         if isinstance(seed, bool) or not isinstance(seed, int | None):  # True is a slip of the pen for "seeded", and means 1 to Python
             raise SpecTypeError(complaint("the system", "seed", seed, "a whole number, or None"))
         self._given = tree
@@ -89,7 +101,7 @@ class System:
             tree = supervisor(tree)
         if not isinstance(tree, SupervisorSpec):
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
-        self.kernel = Kernel(self, dead_letters, seed, spill_to)
+        self.kernel = Kernel(self, dead_letters, store, seed, spill_to)
         self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
         self.dead_letters = dead_letters
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
@@ -292,6 +304,7 @@ class System:
                 await nursery.start(self._host)
                 try:
                     with self.body:
+                        await self.kernel.open_store()
                         await self.cascade.start()
                         self.cascade.start_sources()
                         error = None
@@ -327,6 +340,7 @@ class System:
             if not self._stopped:
                 await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
                 self._is_over()
+            await self.kernel.writer.close()
         finally:  # Ctrl-C may have ended that wait; the host is shielded, and would never be left
             self._leave.set()
 
@@ -382,6 +396,13 @@ class System:
         self.kernel.events.close()
         self._top_ended.set()
         self.kernel.look()
+
+
+def check_store(store: object) -> None:
+    """Raises SpecTypeError if this is no store."""
+    missing = [name for name in vars(Store) if not name.startswith("_") and not hasattr(store, name)]
+    if store is not None and missing:
+        raise SpecTypeError(complaint("the system", "store", store, 'a store, such as SqliteStore("app.db"), or None'))
 
 
 def _suggest(wanted: str, known: Iterable[str]) -> str:

@@ -1,0 +1,189 @@
+"""What writes to the store: whatever is to be written meanwhile goes into one transaction with the next (group commit)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import trio
+from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+
+from actorkit._runtime.threads import time_stands_still
+from actorkit.errors import StorageError, StoreBlocked
+from actorkit.events import StoreRecovered, StoreStuck, StoreUnwritten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorkit._runtime.kernel import Kernel
+    from actorkit.storage.store import Changes, Opening, Store
+
+T = TypeVar("T")
+
+MOST: Final = 512
+"""Changes in one transaction."""
+RETRY_AFTER: Final = 0.5
+"""Seconds after which a store that could not write is tried again."""
+PATIENCE: Final = 5.0
+"""Seconds that the end of a system waits for a store that can't write."""
+
+
+class Writer:
+    """One system's way to its store. Changes are made in the order of `submit`, but for a full disk: see `Changes.drains`.
+
+    Attributes:
+        store: the store; only `write` goes past nobody but this.
+        was_clean: whether whoever had it before has closed it in order.
+    """
+
+    def __init__(self, kernel: Kernel, store: Store) -> None:
+        self.store = store
+        self.was_clean = True
+        self._kernel = kernel
+        self._waiting: deque[tuple[Changes, Callable[[], None] | None]] = deque()
+        self._writing = False
+        self._is_stuck = False  # since it was blocked: only what drains is written
+        self._is_inline = True
+        self._is_open = False
+        self._sleeper: trio.lowlevel.Task | None = None
+        self._idle = trio.Event()
+
+    # Anything else than `write`
+
+    async def open(self) -> Opening:
+        """Opens the store.
+
+        Raises:
+            StorageError: it can't be used.
+        """
+        self._is_inline = not self.store.may_block or hasattr(trio.lowlevel.current_clock(), "autojump_threshold")
+        opening = await self.call(self.store.open)
+        self.was_clean, self._is_open = opening.is_clean, True
+        return opening
+
+    async def call(self, method: Callable[..., T], *args: Any) -> T:
+        """Calls a method of the store's: in a thread if it may block, but inline under a virtual clock, which would run on meanwhile."""
+        if self._is_inline:
+            return method(*args)
+        with time_stands_still():
+            return await trio.to_thread.run_sync(method, *args)
+
+    # Writing
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being written, or waits for that."""
+        return not self._waiting and not self._writing
+
+    def submit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
+        """Makes these changes, and then calls `then`, which must neither wait nor raise: perhaps before this returns."""
+        if self._is_inline and not self._is_stuck and self.is_idle and self._write_inline(changes):
+            if then is not None:
+                then()
+            return
+        self._waiting.append((changes, then))
+        if self._sleeper is not None:
+            task, self._sleeper = self._sleeper, None
+            reschedule(task)
+
+    def _write_inline(self, changes: Changes) -> bool:
+        try:
+            self.store.write([changes])
+        except StoreBlocked as error:
+            self._stuck(error)
+            return False
+        except StorageError as error:
+            self._kernel.crash(error)
+            return False
+        return True
+
+    def withdraw(self, changes: Changes) -> bool:
+        """Takes changes back that nobody has begun to write; says whether it could."""
+        for entry in self._waiting:
+            if entry[0] is changes:
+                self._waiting.remove(entry)
+                return True
+        return False
+
+    async def commit(self, changes: Changes) -> None:
+        """Makes these changes, and waits for that. If it is cancelled, they are taken back, or it returns when they are made."""
+        done = trio.Event()
+        self.submit(changes, done.set)
+        try:
+            await done.wait()
+        except trio.Cancelled:
+            if self.withdraw(changes):
+                raise
+            with trio.CancelScope(shield=True):
+                await done.wait()
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """Writes what is submitted, for ever."""
+        while True:
+            batch = self._take()
+            if batch:
+                await self._write(batch)
+            elif self._is_stuck:
+                await trio.sleep(RETRY_AFTER)
+                if await self.call(self.store.has_room):
+                    self._is_stuck = False
+                    self._kernel.events.publish(StoreRecovered(self.store.title))
+            else:
+                self._idle.set()
+                self._kernel.look()
+                self._sleeper = current_task()
+                await wait_task_rescheduled(self._wake_to_cancel)
+
+    def _take(self) -> list[tuple[Changes, Callable[[], None] | None]]:
+        if not self._is_stuck:
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+        batch = [each for each in self._waiting if each[0].drains][:MOST]
+        for each in batch:
+            self._waiting.remove(each)
+        return batch
+
+    async def _write(self, batch: list[tuple[Changes, Callable[[], None] | None]]) -> None:
+        self._writing = True
+        try:
+            await self.call(self.store.write, [changes for changes, _ in batch])
+        except StoreBlocked as error:
+            self._waiting.extendleft(reversed(batch))
+            if self._is_stuck:  # even what drains can't be written
+                await trio.sleep(RETRY_AFTER)
+            self._stuck(error)
+            return
+        finally:
+            self._writing = False
+        for _, then in batch:
+            if then is not None:
+                then()
+
+    def _stuck(self, error: StoreBlocked) -> None:
+        if not self._is_stuck:
+            self._is_stuck = True
+            self._kernel.events.publish(StoreStuck(self.store.title, error))
+            if self._sleeper is not None:
+                task, self._sleeper = self._sleeper, None
+                reschedule(task)
+
+    def _wake_to_cancel(self, _: object) -> Abort:
+        self._sleeper = None
+        return Abort.SUCCEEDED
+
+    # The end
+
+    async def close(self) -> None:
+        """Writes what is still to be written, if that can be, and closes the store."""
+        if not self._is_open:
+            return
+        with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE):
+            while not self.is_idle:
+                self._idle = trio.Event()
+                await self._idle.wait()
+        left = len(self._waiting)
+        if left:
+            self._kernel.events.publish(StoreUnwritten(self.store.title, left))
+        self._is_open = False
+        with trio.CancelScope(shield=True):
+            await self.call(lambda: self.store.close(clean=not left))
