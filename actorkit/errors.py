@@ -22,6 +22,7 @@ ActorkitError
 ├── LedgerImbalance (AssertionError)          a port's books don't balance: a defect of the runtime
 ├── EncodingError (TypeError)                 a message that can't be written to a store, a spill file or a link
 ├── DecodingError (ValueError)                bytes that can't be read back as a message
+│   └── StateVersionError                     a state that a newer version of its actor's class has kept
 ├── StorageError (OSError)                    a store's or spilled port's files are in use, damaged, or not ours
 │   └── StoreBlocked                          a store can't be written for now: the disk is full, or the file locked
 └── ReportedError                             what a handler may raise to say what happened
@@ -175,6 +176,10 @@ class EncodingError(ActorkitError, TypeError):
 
 class DecodingError(ActorkitError, ValueError):
     """Bytes cannot be read back as a message: damaged, from a newer program, too large, or of a class that is not expected here."""
+
+
+class StateVersionError(DecodingError):
+    """An actor's kept state was made by a newer version of its class: see `state_version`."""
 
 
 class StorageError(ActorkitError, OSError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, TypeVarTuple, Unpack, overload
 
 from attrs import frozen
@@ -130,6 +131,8 @@ class Actor:
     actorkit_blueprint: ClassVar[Blueprint] = Blueprint.of({}, {}, frozenset())
     state_version: ClassVar[int] = 1
     """The version of what `snapshot` returns; raise it when its shape changes."""
+    migrations: ClassVar[Mapping[int, Callable[[Any], Any]]] = MappingProxyType({})
+    """By version, what makes of a state of that version one of the next: `{1: add_currency}`. Without, `restore` gets the old one."""
 
     err_errors = OutPort(ErrorContext)
     """Carries this actor's failures to whoever is wired to it."""
