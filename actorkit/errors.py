@@ -9,6 +9,7 @@ ActorkitError
 ├── PortError                                 a message could not be sent; never accepted
 │   ├── MessageTypeError (TypeError)          its port does not take it
 │   ├── MailboxFull                           its port has no room, and `send_nowait` does not wait
+│   ├── CommitNeeded                          its port is durable, and can't take it without a wait
 │   └── PortConnectionError                   its port is in another process, which can't be reached any more
 ├── ActorNotRunning (RuntimeError)            an actor object used outside a running tree, or after its end
 ├── StashError (RuntimeError)                 `stash` without a message in hand, or twice
@@ -78,6 +79,10 @@ class PortError(ActorkitError):
 
 class MessageTypeError(PortError, TypeError):
     """A message is not of the type that its port takes. Raised at the sender; nothing was accepted."""
+
+
+class CommitNeeded(PortError):
+    """A durable port was sent to by `send_nowait` or `emit` outside of a step: only what is written to the store is accepted."""
 
 
 class PortConnectionError(PortError):

@@ -47,6 +47,7 @@ class Blueprint:
     is_guarded: bool
     has_batches: bool
     eager: tuple[str, ...]
+    is_durable: bool
     required: tuple[str, ...]
 
     @classmethod
@@ -62,6 +63,7 @@ class Blueprint:
             is_guarded=any(each.is_guarded for each in settings),
             has_batches=any(each.batch is not None for each in settings),
             eager=tuple(name for name, port in in_ports.items() if port.settings.is_eager),
+            is_durable=any(each.durable for each in settings),
             required=tuple(name for name, port in out_ports.items() if port.required),
         )
 

@@ -78,8 +78,13 @@ class ActorChild(Child):
 
     @property
     def carried(self) -> tuple[object, int] | None:
-        """The state that its next life takes over, and the version of that."""
-        return self._carried
+        """The state that its next life takes over, and the version of that.
+
+        Raises:
+            DecodingError: there is one in the store, and it can't be read.
+        """
+        step = self.cell.step
+        return self._carried if step is None or not step.keeps_state else step.carried
 
     async def _start(self) -> None:
         cell = self.cell
@@ -158,7 +163,8 @@ class ActorChild(Child):
                 life.abandon_tasks()
         if reason is ExitReason.NORMAL and self.has_failed:
             reason = ExitReason.FAILED  # after it had asked to be stopped, in the same step
-        self._carried = life.carry() or self._carried
+        if cell.step is None:
+            self._carried = life.carry() or self._carried
         await life.finish(reason, until)
         cell.gather()
         cell.stand_still()

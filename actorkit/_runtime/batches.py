@@ -273,8 +273,3 @@ def batch_settings(port: Mailbox) -> BatchSettings:
     if port.settings.batch is None:
         raise AssertionError(f"{port.path} is no batch port")
     return port.settings.batch
-
-
-def make_cell(kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> Cell:
-    """The cell of one actor, of the kind that its ports need."""
-    return (BatchCell if spec.actor.actorkit_blueprint.has_batches else Cell)(kernel, spec, path, supervisor)

@@ -42,7 +42,7 @@ class Voice:
         if self._behind or dispatcher.budget <= 0:
             return self._send_later(message, receivers)
         dispatcher.budget -= max(1, len(receivers))
-        if not all(each.has_room for each in receivers):
+        if not all(each.has_room and not each.is_durable for each in receivers):
             broadcast = Broadcast(dispatcher, self)
             for each in receivers:
                 broadcast.give(each, message)

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.ports import InPort
+    from actorkit._runtime.sources import Source
     from actorkit._runtime.specs import ChildSpec
+    from actorkit._runtime.steps import Step
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.watching import Watcher
     from actorkit.policy.taxonomy import ErrorContext
@@ -52,7 +54,7 @@ class Cell:
         "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
         "farewell", "failures", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes",
         "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "sole", "spec",
-        "stands_still", "state", "status", "stop", "stop_by", "supervisor", "waiter", "watchers",
+        "stands_still", "state", "status", "step", "stop", "stop_by", "supervisor", "waiter", "watchers",
         "wires_closed", "worker",
     )  # fmt: skip
 
@@ -71,6 +73,7 @@ class Cell:
         self.sole: Mailbox | None = None  # its only mailbox, if it has but one port: then `arrivals` is that one's queue itself
         self.aside: Aside | None = None  # what it has stashed or paused
         self.outlets: Mapping[str, Outlet] = NONE
+        self.step: Step | None = None  # of an actor that commits what it does to the store: see steps.py
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
         self.message: Any = None
         # dispatch: see states.py
@@ -332,6 +335,10 @@ class Cell:
         if self.state == IDLE:
             self.settle()
 
+    def stage_of(self, life: Incarnation, where: str) -> Source | None:
+        """The step that `run` or `on_drained` of this life is; None: what it sends to durable ports is committed by itself."""
+        return None
+
     def set_aside(self) -> Aside:
         """Where it sets messages aside."""
         if self.aside is None:
@@ -373,6 +380,11 @@ class Cell:
         if self.state == PARKED and self.waiter is waiter:
             self.waiter = None
             self.kernel.dispatcher.make_ready(self)
+
+    def released(self) -> None:
+        """No port that it emitted into holds it any more."""
+        if self.state == HELD:
+            self.settle()
 
     # ------------------------------------------------------------------------------------------------ going slower, or not at all
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from actorkit._runtime.cells import check_store
 from actorkit._runtime.child import Child, SupervisorChild
 from actorkit._runtime.doors import Door
+from actorkit._runtime.durable_doors import DurableGroupCell
 from actorkit._runtime.groups import GroupCell, GroupLife, MemberCell
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec
 from actorkit._runtime.supervisor import Supervisor
@@ -33,7 +35,9 @@ class Group(Supervisor):
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, parent: Supervisor, members: Sequence[ChildSpec[Any]]) -> None:
         self.children = {}
-        self.group = GroupCell(kernel, spec, path, parent, self)
+        check_store(kernel, spec, path)
+        kind = DurableGroupCell if spec.actor.actorkit_blueprint.is_durable else GroupCell
+        self.group = kind(kernel, spec, path, parent, self)
         kernel.cells.add(self.group)
         super().__init__(
             kernel,
@@ -98,6 +102,8 @@ class Group(Supervisor):
             raise
         group.number, group.status = self.number, "running"
         group.life = GroupLife(group, self.number)
+        if isinstance(group, DurableGroupCell):
+            group.recover()
         group.life.check_ending()
 
     async def stop(self, reason: ExitReason, deadline: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorkit._runtime.states import HELD, IDLE
+from actorkit._runtime.states import IDLE
 
 if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
@@ -24,8 +24,8 @@ def hold(emitter: Cell, mailbox: Mailbox) -> None:
 def let_go(emitter: Cell, mailbox: Mailbox) -> None:
     """That port is back within its capacity."""
     emitter.holds = tuple(each for each in emitter.holds if each is not mailbox)
-    if not emitter.holds and emitter.state == HELD:
-        emitter.settle()
+    if not emitter.holds:
+        emitter.released()
 
 
 def release_holds(emitter: Cell) -> None:
@@ -34,5 +34,4 @@ def release_holds(emitter: Cell) -> None:
         if mailbox.held is not None:
             mailbox.held.remove(emitter)
     emitter.holds = ()
-    if emitter.state == HELD:
-        emitter.settle()
+    emitter.released()

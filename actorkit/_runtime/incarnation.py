@@ -16,9 +16,10 @@ from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.ports import fits
 from actorkit._runtime.ref import ActorRef
+from actorkit._runtime.sources import staged
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.timers import Timer
-from actorkit._runtime.waits import Acting, acting
+from actorkit._runtime.waits import Acting, acting, staging
 from actorkit._runtime.watching import Link, Watcher, unwatch, watch
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
@@ -159,7 +160,12 @@ class Incarnation:
         self.tasks.add(scope)
         context = kernel.context.copy()
         context.run(acting.set, self.cell)
-        context.run(kernel.nursery.start_soon, self._task, scope, where, partial(fn, *args), then, anyway)
+        work: Callable[[], Awaitable[Any]] = partial(fn, *args)
+        source = self.cell.stage_of(self, where) if where in ("run", "on_drained") else None
+        if source is not None:
+            context.run(staging.set, source)
+            work = partial(staged, source, work)
+        context.run(kernel.nursery.start_soon, self._task, scope, where, work, then, anyway)
         return scope
 
     @enable_ki_protection
@@ -315,7 +321,9 @@ class Incarnation:
         return self.tasks is not None and (self.run_scope in self.tasks or self.told_drained in self.tasks)
 
     async def _on_drained(self) -> None:
+        stage = staging.get()
         with Acting(self.cell):
+            staging.set(stage)
             await type(self.actor).on_drained(self.actor)
 
     def end_streams(self, _: object = None) -> None:
@@ -346,6 +354,10 @@ class Incarnation:
     def carry(self) -> tuple[object, int] | None:
         """What a source hands on to its next life."""
         return self.snapshot() if "run" in self.hooks else None
+
+    def snapshot_or_raise(self) -> object:
+        """Its state, as `snapshot` returns it."""
+        return _call(type(self.actor).snapshot, self.actor)
 
     def snapshot(self) -> tuple[object, int] | None:
         """Its state, with the version of that; None if it has none, or can't tell."""

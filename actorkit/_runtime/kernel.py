@@ -13,12 +13,15 @@ from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
+from actorkit._runtime.durable_mailbox import DurableMailbox
 from actorkit._runtime.event_stream import EventStream
+from actorkit._runtime.journals import Kept
 from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
 from actorkit._runtime.register import Register
 from actorkit._runtime.spilling import SpillFolder
+from actorkit._runtime.suspects import Suspects
 from actorkit._runtime.timers import Timers
-from actorkit._runtime.topics import Topics
+from actorkit._runtime.topics import Topics, TopicWire
 from actorkit._runtime.watchdog import Watchdog
 from actorkit._runtime.writer import Writer
 from actorkit.events import StoreRepaired
@@ -26,13 +29,15 @@ from actorkit.policy.recovery import DeadLetterReason
 from actorkit.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from actorkit._runtime.actor import Actor
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.ports import Wire
     from actorkit._runtime.specs import Spec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
@@ -57,6 +62,9 @@ class Kernel:
         self.rng = Random(seed)
         self.events = EventStream()
         self.writer = Writer(self, MemoryStore() if store is None else store)
+        self.kept = Kept()
+        self.suspects = Suspects(self)
+        self.steppers: set[type] = set()  # classes that are wired to durable ports
         self.timers = Timers(self.look)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
@@ -102,6 +110,24 @@ class Kernel:
         opening = await self.writer.open()
         for repair in opening.repairs:
             self.events.publish(StoreRepaired(self.writer.store.title, repair))
+        if self.is_durable:
+            await self.kept.read(self.writer)
+            await self.suspects.read(self.writer)
+            for cell in self.cells.values():
+                for mailbox in cell.mailboxes.values():
+                    if isinstance(mailbox, DurableMailbox):
+                        mailbox.recover()
+
+    def note_wires(self, wires: Sequence[Wire]) -> None:
+        """Who is wired to a durable port, or to a topic that one subscribes to, steps: see stepping.py."""
+        topics = {wire.topic for wire in wires if isinstance(wire, TopicWire) and any(port.settings.durable for port in wire.to)}
+        for wire in wires:
+            if any(port.settings.durable for port in wire.to) or (isinstance(wire, TopicWire) and not wire.to and wire.topic in topics):
+                self.steppers.add(wire.out.owner)
+
+    def steps(self, actor: type[Actor]) -> bool:
+        """Whether actors of this class step."""
+        return actor.actorkit_blueprint.is_durable or any(issubclass(actor, each) for each in self.steppers)
 
     def stop(self) -> None:
         """Lets go of what is not trio's."""

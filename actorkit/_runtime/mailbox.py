@@ -15,7 +15,7 @@ from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope, Waiter, acting
 from actorkit._runtime.wording import shown, type_names
-from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError
+from actorkit.errors import ActorNotRunning, MailboxFull, MessageTypeError, SpecError
 from actorkit.events import MessageSkipped
 from actorkit.policy.recovery import DeadLetterReason
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
+    from actorkit.storage.store import Key
 
 NOBODY: Final[deque[Waiter]] = cast("Any", ())
 """Who waits for room where nobody does, as nearly always: then none is kept for them."""
@@ -80,6 +81,8 @@ class Mailbox:
 
     is_door: ClassVar[bool] = False
     """Whether it only passes messages on to others: see groups.py."""
+    is_durable: ClassVar[bool] = False
+    """Whether it keeps its messages in the system's store: see durable_mailbox.py."""
 
     def receiver(self, message: Any) -> Mailbox:
         """The mailbox that a message sent here goes into."""
@@ -129,6 +132,10 @@ class Mailbox:
             dispatcher.make_ready(cell)
         return DONE
 
+    def send_with_key(self, message: Any, key: str | None) -> Awaitable[None]:
+        """As `send`, but for a durable port: see there."""
+        raise SpecError(f"{self.path}: a message with the key {key!r} was not accepted, as only durable ports remember keys")
+
     @protected
     def send_again(self, envelope: Envelope) -> Awaitable[None]:
         """As `send`, for a message that carries its history."""
@@ -162,12 +169,16 @@ class Mailbox:
                 dispatcher.make_ready(cell)
         elif not self._offer(message):
             self.put(message)
-            if self.held is None:
-                self.held = []
-            if emitter not in self.held:
-                self.held.append(emitter)
-                self.limit = 0
-                hold(emitter, self)
+            self.hold_back(emitter)
+
+    def hold_back(self, emitter: Cell) -> None:
+        """It has put in more than there is room for: it takes no message until there is room again."""
+        if self.held is None:
+            self.held = []
+        if emitter not in self.held:
+            self.held.append(emitter)
+            self.limit = 0
+            hold(emitter, self)
 
     @protected
     def ask(self, envelope: Envelope) -> None:
@@ -186,7 +197,7 @@ class Mailbox:
                 else:
                     dispatcher.make_ready(cell)
         elif cell.quarantined:
-            self._check_fence(envelope)
+            self.check_fence(envelope)
             farewell = cell.farewell
             envelope.fail(f"{self.path} does not answer: the actor is quarantined", None if farewell is None else farewell[1])
         elif not self._offer(envelope):
@@ -238,7 +249,7 @@ class Mailbox:
 
     def _offer(self, item: Any) -> bool:
         """Deals with a message if that needs no waiting; says whether it did."""
-        self._check_fence(item)
+        self.check_fence(item)
         if len(self.queue) < self.limit:
             self.put(item)
         elif self.cell.refuses:
@@ -251,11 +262,12 @@ class Mailbox:
 
     async def _send_after_a_breath(self, message: Any) -> None:
         # Not the other way round: a sender that is cancelled at the breath may rely on it that its message was not accepted.
-        self._check_fence(message)
+        self.check_fence(message)
         await self.dispatcher.breathe()
         await self.send(message)
 
-    def _check_fence(self, item: Any) -> None:
+    def check_fence(self, item: Any) -> None:
+        """Raises `ActorNotRunning` if who sends was left behind."""
         if self.dispatcher.is_fenced:
             message = item.message if type(item) is Envelope else item
             raise ActorNotRunning(
@@ -296,6 +308,9 @@ class Mailbox:
 
     def _admit_waiting(self, waiter: Waiter) -> Any:
         self.overflow.waits_no_more(self, waiter)
+        return self._item_of(waiter)
+
+    def _item_of(self, waiter: Waiter) -> Any:
         return waiter.admitted()
 
     def leave_room(self, waiter: Waiter) -> None:
@@ -339,6 +354,10 @@ class Mailbox:
         if self.cell.state == IDLE:
             self.dispatcher.make_ready(self.cell)
 
+    def entries_of(self, item: Any) -> tuple[tuple[str, Key], ...]:
+        """What the store has of a message of this port, and is to have no more once it is dealt with."""
+        return ()
+
     # Messages leave here, or by `processed += 1` in the cell.
 
     def put_back(self, item: Any) -> None:
@@ -352,7 +371,7 @@ class Mailbox:
         if envelope is not NOTHING:
             self.skip("asker_gone")
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, item: Any = None) -> None:
         """Passes over a message that was taken out: counts it as skipped, and reports that."""
         self.skipped += 1
         if self.skipped_by is None:

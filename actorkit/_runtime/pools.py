@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.child import Child
 from actorkit._runtime.doors import Door
+from actorkit._runtime.durable_doors import StepMemberCell
 from actorkit._runtime.group_specs import PoolSpec, limits
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell
@@ -91,7 +92,8 @@ class Pool(Group):
 
     def _add(self, spec: Spec, name: str) -> Child:
         assert isinstance(spec, ChildSpec)
-        cell = MemberCell(self.kernel, spec, f"{self.path}/{name}", self, self.group)
+        kind = StepMemberCell if self.kernel.steps(spec.actor) else MemberCell
+        cell = kind(self.kernel, spec, f"{self.path}/{name}", self, self.group)
         child = self.children[name] = MemberChild(cell, spec, self)
         return child
 

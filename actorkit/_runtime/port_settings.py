@@ -26,6 +26,9 @@ class PortSettings:
     ordered: bool = True
     breaker: CircuitBreaker | None = None
     throttle: Throttle | None = None
+    durable: bool = False
+    commit_every: tuple[int, float] | None = None
+    dedupe_window: int = 100_000
     thread: bool = False
 
     @property
@@ -36,7 +39,7 @@ class PortSettings:
     @property
     def is_eager(self) -> bool:
         """Whether the port does something before its first message comes."""
-        return self.idle_timeout is not None or self.overflow is OverflowStrategy.SPILL_TO_DISK
+        return self.idle_timeout is not None or self.durable or self.overflow is OverflowStrategy.SPILL_TO_DISK
 
     @property
     def is_attentive(self) -> bool:
@@ -64,10 +67,28 @@ class PortSettings:
             raise SpecTypeError(complaint("in_port", "priority", self.priority, "a whole number; a higher one is served first"))
         check_flag("in_port", "ordered", self.ordered)
         check_flag("in_port", "thread", self.thread)
+        self._check_durability()
         if self.breaker is not None:
             check_type("in_port", "breaker", self.breaker, CircuitBreaker, "a CircuitBreaker(…)")
         if self.throttle is not None:
             check_type("in_port", "throttle", self.throttle, Throttle, "a Throttle(rate=…)")
+
+    def _check_durability(self) -> None:
+        check_flag("in_port", "durable", self.durable)
+        check_count("in_port", "dedupe_window", self.dedupe_window, 1)
+        if self.durable and self.overflow is not OverflowStrategy.BLOCK:
+            expected = "BLOCK for a durable port: it keeps what it has accepted, and all it has is on disk already"
+            raise SpecError(complaint("in_port", "overflow", self.overflow, expected))
+        if self.commit_every is None:
+            return
+        match self.commit_every:
+            case (count, seconds):
+                check_count("in_port", "commit_every: messages", count, 1)
+                check_seconds("in_port", "commit_every: seconds", seconds)
+            case _:
+                raise SpecTypeError(complaint("in_port", "commit_every", self.commit_every, "(messages, seconds)"))
+        if not self.durable:
+            raise SpecError(complaint("in_port", "commit_every", self.commit_every, "none for a port that is not durable"))
 
 
 @frozen(kw_only=True)

@@ -99,6 +99,8 @@ class InPort(Generic[O_contra, M_contra, R_co]):
             raise PortDefinitionError(f"{where}: thread=True is for a plain handler; write it as `def`, or leave thread out")
         if self.settings.timeout is not None and not (is_async(function) or self.is_stream):
             raise PortDefinitionError(f"{where}: timeout is for an async handler, which can be cut short; write it as `async def`")
+        if self.settings.durable and self.is_stream:
+            raise PortDefinitionError(f"{where}: a durable port can't stream its answer, which is given when all is committed; `return` it")
         self.types = message_types(function, self.owner, self.name, in_batches=self.settings.batch is not None)
         if inspect.isfunction(function):
             disable_ki_protection(function)  # the code around it runs under protection: see dispatcher.py
@@ -172,6 +174,9 @@ def in_port(
     ordered: bool = ...,
     breaker: CircuitBreaker | None = ...,
     throttle: Throttle | None = ...,
+    durable: bool = ...,
+    commit_every: tuple[int, float] | None = ...,
+    dedupe_window: int = ...,
     thread: bool = ...,
 ) -> _PortDecorator: ...
 def in_port(handler: Any = None, /, **options: Any) -> Any:
@@ -196,6 +201,11 @@ def in_port(handler: Any = None, /, **options: Any) -> Any:
         ordered: False lets other messages pass one that waits to be tried again.
         breaker: a breaker of this actor's own, made like this one: while it is open, messages wait.
         throttle: a throttle of this actor's own, made like this one: messages are handled at its pace.
+        durable: what was sent here survives the process, in the system's store: `send` returns when it is written there. What
+            the actor does with it, its `snapshot` and what it sends to other durable ports are committed together.
+        commit_every: how many messages are handled, or how many seconds pass, until that is committed: `(100, 0.05)`. By
+            default it is committed as soon as no more messages wait, and after 128 at the latest. More is faster, and later.
+        dedupe_window: how many keys of `send(…, key=…)` are remembered.
         thread: runs a plain handler in a worker thread. It must not touch the actor's ports or the runtime.
 
     Raises:

@@ -21,6 +21,7 @@ from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.rules import RecoveryAction
 from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 from actorkit.policy.traces import trace_of
+from actorkit.storage.store import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,7 +242,7 @@ class Recovery:
             context.let_go()
 
     def _skip(self, port: Mailbox, item: Any, context: ErrorContext) -> None:
-        port.skip("log_continue")
+        port.skip("log_continue", item)
         self._cell.port = None
         context.let_go()
         if type(item) is Envelope:
@@ -252,6 +253,8 @@ class Recovery:
     def dead_letter(self, port: Mailbox, item: Any, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Gives a message up: counts it, keeps it as a dead letter, tells its asker. The one way out for a message not handled."""
         port.count_dead_letter(reason)
+        if entries := port.entries_of(item):
+            self._cell.kernel.writer.submit(Changes(deletes=entries))
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
         if envelope is None:

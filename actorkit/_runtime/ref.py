@@ -51,15 +51,25 @@ class ActorRef(Generic[A_co]):
         """Whether what is sent to it may be handled: it has neither ended nor been stopped. (While it restarts, it is alive.)"""
         return not self.cell.refuses
 
-    def send(self, port: InPort[A_co, M, Any], message: M) -> Awaitable[None]:
+    def send(self, port: InPort[A_co, M, Any], message: M, *, key: str | None = None) -> Awaitable[None]:
         """Sends `message` to one of the actor's ports; waits while that port is full. Await it.
 
-        To an actor that was stopped or has ended, the message becomes a dead letter.
+        To an actor that was stopped or has ended, the message becomes a dead letter. A durable port has it in the store when
+        this returns.
+
+        Args:
+            port: one of the actor's ports.
+            message: the message.
+            key: names what is not to arrive twice, `"order-17"`: a durable port that has accepted a message with this key lately
+                (see `dedupe_window`) takes no other.
 
         Raises:
             MessageTypeError: the port is another actor's, or does not take this message; nothing was accepted.
+            EncodingError: the port is durable, and the message can't be written to a store; nothing was accepted.
+            SpecError: there is a key, and the port is not durable.
         """
-        return (self.cell.resolved.get(port) or self.resolve(port)).send(message)
+        mailbox = self.cell.resolved.get(port) or self.resolve(port)
+        return mailbox.send(message) if key is None else mailbox.send_with_key(message, key)
 
     def send_nowait(self, port: InPort[A_co, M, Any], message: M) -> None:
         """As `send`, but raises instead of waiting.
@@ -154,9 +164,9 @@ class PortRef(Generic[M_contra, R_co]):
         """`"root/flights/parser.in_row"`."""
         return self._mailbox.path
 
-    def send(self, message: M_contra) -> Awaitable[None]:
+    def send(self, message: M_contra, *, key: str | None = None) -> Awaitable[None]:
         """As `ActorRef.send`."""
-        return self._mailbox.send(message)
+        return self._mailbox.send(message) if key is None else self._mailbox.send_with_key(message, key)
 
     def send_nowait(self, message: M_contra) -> None:
         """As `ActorRef.send_nowait`."""

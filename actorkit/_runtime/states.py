@@ -8,6 +8,7 @@ PARKED   its coroutine waits for something of  → READY when that comes, or by 
 WAITING  its coroutine waits in trio, with a   → IDLE, READY, HELD, CLOSED when the message is done
          worker that stays with it
 HELD     it emitted more than a port can hold  → READY or IDLE when that port is back within its capacity
+COMMITTING  what it has done is being written to the store   → IDLE, READY, HELD or CLOSED when it is: see steps.py
 CLOSED   not to be touched: not started, to be → IDLE or READY when it is opened
          retried or restarted, stopped
 """
@@ -23,3 +24,4 @@ PARKED: Final = 3
 WAITING: Final = 4
 HELD: Final = 5
 CLOSED: Final = 6
+COMMITTING: Final = 7

@@ -10,7 +10,7 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from actorkit._runtime.actor_child import ActorChild
-from actorkit._runtime.batches import make_cell
+from actorkit._runtime.cells import make_cell
 from actorkit._runtime.child import Child, ChildCounts, ChildInfo, SupervisorChild
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec, check_wires
@@ -87,11 +87,13 @@ class Supervisor(Supervision):
 
     @enable_ki_protection
     async def _start_new(self, spec: Spec, wires: Sequence[Wire]) -> Any:
+        all_wires = [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())]
+        self.kernel.note_wires(all_wires)
         child = self._add_new(spec)
         made: Connections = []
         try:
             new = child.cells().values()
-            made = connect(self.kernel.cells, [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())], new)
+            made = connect(self.kernel.cells, all_wires, new)
             check_required(new)
             await self._bring_up(child)
         except BaseException:

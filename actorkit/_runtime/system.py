@@ -104,6 +104,7 @@ class System:
         self.kernel = Kernel(self, dead_letters, store, seed, spill_to)
         self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
         self.dead_letters = dead_letters
+        self.kernel.note_wires(tree.all_wires())
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
         self.body = trio.CancelScope()  # the block that the user runs the system with
         self._leave = trio.Event()

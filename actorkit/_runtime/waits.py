@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.dispatcher import Dispatcher
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.reply_streams import Rows
+    from actorkit._runtime.steps import Stage
     from actorkit._runtime.timers import Alarm, Timers
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -41,6 +42,8 @@ handling: ContextVar[Cell | None] = ContextVar("actorkit_handling", default=None
 """The cell whose handler this code is part of, nurseries inside the handler included."""
 acting: ContextVar[Cell | None] = ContextVar("actorkit_acting", default=None)
 """The cell that this code acts for: also in its `run`, hooks and background tasks."""
+staging: ContextVar[Stage | None] = ContextVar("actorkit_staging", default=None)
+"""What this code sends to durable ports is part of this step, and committed with it; None: each such send is a commit of its own."""
 
 
 class Acting:
@@ -48,17 +51,18 @@ class Acting:
 
     __slots__ = ("_cell", "_tokens")
 
-    _tokens: tuple[Token[Cell | None], Token[Cell | None]]
+    _tokens: tuple[Token[Cell | None], Token[Cell | None], Token[Stage | None]]
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
 
     def __enter__(self) -> None:
-        self._tokens = acting.set(self._cell), handling.set(self._cell)
+        self._tokens = acting.set(self._cell), handling.set(self._cell), staging.set(None)
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         acting.reset(self._tokens[0])
         handling.reset(self._tokens[1])
+        staging.reset(self._tokens[2])
 
 
 class Done:
@@ -92,7 +96,9 @@ class Waiter:
     gone: bool = False
     patience: float = 0.0  # seconds that it goes on waiting for room, where that is limited, and the end of them
     clock: Alarm | None = None
-    is_out: bool = False  # whether a wait that is cut short returns all the same: see Broadcast
+    body: bytes | None = None  # of a message for a durable port: as it is written, and the key that its sender gave it
+    key: str | None = None
+    is_out: bool = False  # whether a wait that is cut short returns all the same: see Broadcast, and durable_mailbox.py
 
     def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
         self.dispatcher = dispatcher
@@ -179,8 +185,11 @@ class Waiter:
             self.mailbox.leave_room(self)
 
     def _abort(self, _: object) -> Abort:
-        self.task = None
+        task, self.task = self.task, None
         self.abandon()
+        if self.is_out:  # its message is being written to a store, so it is as good as sent: this waits for that, and returns
+            self.task, self.gone = task, False
+            return Abort.FAILED
         return Abort.SUCCEEDED
 
 
@@ -200,6 +209,8 @@ class Envelope(Waiter):
     failures: tuple[ErrorContext, ...] = ()  # the last ones
     kept: bool = False  # whether no overflow strategy may drop it
     letter: DeadLetter | None = None  # the dead letter that was sent again by this
+    number: int | None = None  # its entry in the journal of a durable port
+    is_suspect: bool = False  # whether it may have killed an earlier process: see suspects.py
     rows: Rows | None = None  # where the answer goes, if it is a stream
 
     def __init__(self, dispatcher: Dispatcher, message: Any, *, is_ask: bool) -> None:  # pyright: ignore[reportMissingSuperCall]

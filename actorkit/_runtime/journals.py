@@ -1,0 +1,179 @@
+"""The journals of durable ports: what each has accepted and not dealt with yet, as entries of the store.
+
+An entry of the space `"message <port>"` is one message; its key is a number that counts up. It is there from the moment
+a sender is told that the message was accepted until the transaction that has its effect.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from attrs import field, frozen
+
+from actorkit._runtime.port_codecs import port_codec
+from actorkit.errors import DecodingError
+from actorkit.storage.store import DamagedEntry
+
+if TYPE_CHECKING:
+    from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.writer import Writer
+    from actorkit.storage.store import Changes, Entry, Key
+
+MESSAGE: Final = "message"
+KEY: Final = "key"
+STATE: Final = "state"
+PAGE: Final = 10_000
+"""Entries read at once."""
+
+_PLAIN, _REPROCESSED = b"\x00", b"\x01"  # the first byte of a record; after the second one stands the number of a dead letter
+_LETTER: Final = 8  # bytes of that
+
+
+@frozen
+class Arriving:
+    """A key whose message is being written: its number, the key that is forgotten for it, and what is set when that is over."""
+
+    number: int
+    oldest: tuple[str, int] | None
+    over: trio.Event = field(factory=trio.Event)
+
+
+class Journal:
+    """The journal of one durable port; of a group's port, whichever member handles a message.
+
+    Attributes:
+        address: the port's path.
+        space: where its messages are in the store.
+        arriving: keys of messages that are being written: who sends one of them again waits for that.
+    """
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.address = mailbox.address
+        self.space = f"{MESSAGE} {self.address}"
+        self.arriving: dict[str, Arriving] = {}
+        self._codec = port_codec(mailbox)
+        self._next = 1
+        self._window = mailbox.settings.dedupe_window
+        self._key_space = f"{KEY} {self.address}"
+        self._keys: OrderedDict[str, int] = OrderedDict()  # those of the last messages that had one, and the numbers of these keys
+        self._next_key = 1
+
+    def encode(self, message: object) -> bytes:
+        """A message as bytes.
+
+        Raises:
+            EncodingError: it can't be; the text says why.
+        """
+        return self._codec.encode(message)
+
+    def decode(self, record: bytes | DamagedEntry) -> tuple[Any, int | None]:
+        """The message of a record, and the number of the dead letter that it is again, if any.
+
+        Raises:
+            DecodingError: it can't be read.
+        """
+        if isinstance(record, DamagedEntry):
+            raise DecodingError(f"its entry in the store is damaged: {record.reason}")
+        if record.startswith(_REPROCESSED):
+            return self._codec.decode(record[1 + _LETTER :]), int.from_bytes(record[1 : 1 + _LETTER])
+        return self._codec.decode(record[1:]), None
+
+    # Messages in and out
+
+    def post(self, changes: Changes, body: bytes, key: str | None = None, letter: int | None = None) -> int:
+        """Adds a message to what is to be written, and returns its number."""
+        number, self._next = self._next, self._next + 1
+        record = _PLAIN + body if letter is None else _REPROCESSED + letter.to_bytes(_LETTER) + body
+        changes.puts.append((self.space, number, record))
+        if key is not None:
+            oldest = self._keys.popitem(last=False) if len(self._keys) >= self._window else None
+            self.arriving[key] = Arriving(self._next_key, oldest)
+            changes.puts.append((self._key_space, self._next_key, key.encode()))
+            if oldest is not None:
+                changes.deletes.append((self._key_space, oldest[1]))
+            self._next_key += 1
+        return number
+
+    def entry(self, number: int) -> tuple[str, Key]:
+        """What to delete when that message has been dealt with."""
+        return self.space, number
+
+    # Keys
+
+    def knows(self, key: str) -> bool:
+        """Whether a message with this key was accepted lately."""
+        return key in self._keys
+
+    def arrived(self, key: str) -> None:
+        """The message with this key is in."""
+        arriving = self.arriving.pop(key)
+        self._keys[key] = arriving.number
+        arriving.over.set()
+
+    def withdrawn(self, key: str) -> None:
+        """The message with this key was not written."""
+        arriving = self.arriving.pop(key)
+        if arriving.oldest is not None:
+            self._keys[arriving.oldest[0]] = arriving.oldest[1]
+            self._keys.move_to_end(arriving.oldest[0], last=False)
+        arriving.over.set()
+
+    # What an earlier process has left
+
+    def take_up(self, messages: list[Entry], keys: list[Entry]) -> None:
+        """Goes on where that has ended."""
+        if messages:
+            self._next = max(number for number, _ in messages if isinstance(number, int)) + 1
+        for number, key in keys:
+            if isinstance(number, int) and isinstance(key, bytes):
+                self._keys[key.decode()] = number
+                self._next_key = number + 1
+
+
+class Kept:
+    """What was in the store when the system began, and nobody has asked for yet."""
+
+    def __init__(self) -> None:
+        self.is_read = False
+        self._messages: dict[str, list[Entry]] = {}
+        self._keys: dict[str, list[Entry]] = {}
+        self._states: dict[str, bytes | DamagedEntry] = {}
+
+    async def read(self, writer: Writer) -> None:
+        """Reads it."""
+        for space in await writer.call(writer.store.spaces, MESSAGE):
+            self._messages[space.partition(" ")[2]] = await _entries(writer, space)
+        for space in await writer.call(writer.store.spaces, KEY):
+            self._keys[space.partition(" ")[2]] = await _entries(writer, space)
+        for space in await writer.call(writer.store.spaces, STATE):
+            state = await writer.call(writer.store.get, space, b"")
+            if state is not None:
+                self._states[space.partition(" ")[2]] = state
+        self.is_read = True
+
+    def messages(self, journal: Journal) -> list[Entry]:
+        """What waits at this port, in order; once."""
+        found = self._messages.pop(journal.address, [])
+        journal.take_up(found, self._keys.pop(journal.address, []))
+        return found
+
+    def state(self, path: str) -> bytes | DamagedEntry | None:
+        """The last state that this actor has committed."""
+        return self._states.pop(path, None)
+
+    @property
+    def unclaimed(self) -> dict[str, int]:
+        """How many messages there are for ports that do not exist."""
+        return {address: len(entries) for address, entries in self._messages.items()}
+
+
+async def _entries(writer: Writer, space: str) -> list[Entry]:
+    entries: list[Entry] = []
+    page: list[Entry] = await writer.call(partial(writer.store.scan, space, limit=PAGE))
+    while page:
+        entries += page
+        page = await writer.call(partial(writer.store.scan, space, after=page[-1][0], limit=PAGE)) if len(page) == PAGE else []
+    return entries
