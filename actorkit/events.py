@@ -283,6 +283,17 @@ class StoreRepaired(Event):
 
 
 @frozen
+class MessagesUnclaimed(Event):
+    """The store has so many messages for a port that the tree does not have. They stay there, until a tree has it."""
+
+    level: ClassVar[int] = WARNING
+    messages: int
+
+    def __str__(self) -> str:
+        return f"{self.path} is not in this tree, and the store has {self.messages:,} messages for it, which stay there"
+
+
+@frozen
 class CircuitOpened(Event):
     """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
 

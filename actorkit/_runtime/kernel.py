@@ -24,7 +24,7 @@ from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics, TopicWire
 from actorkit._runtime.watchdog import Watchdog
 from actorkit._runtime.writer import Writer
-from actorkit.events import StoreRepaired
+from actorkit.events import MessagesUnclaimed, StoreRepaired
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.storage.memory import MemoryStore
 
@@ -117,6 +117,17 @@ class Kernel:
                 for mailbox in cell.mailboxes.values():
                     if isinstance(mailbox, DurableMailbox):
                         mailbox.recover()
+
+    def report_unclaimed(self) -> None:
+        """The tree is up: says for which ports that do not exist there are messages in the store."""
+        for address, messages in self.kept.unclaimed.items():
+            self.events.publish(MessagesUnclaimed(address, messages))
+
+    @property
+    def kept_messages(self) -> int:
+        """How many messages wait in durable ports, and stay in the store when the system ends."""
+        mailboxes = [mailbox for cell in self.cells.values() for mailbox in cell.mailboxes.values() if mailbox.is_durable]
+        return sum(mailbox.counts().queued for mailbox in mailboxes)
 
     def note_wires(self, wires: Sequence[Wire]) -> None:
         """Who is wired to a durable port, or to a topic that one subscribes to, steps: see stepping.py."""

@@ -55,7 +55,7 @@ class Mailbox:
         self.runs_here = not (port.is_async or cell.actor_class.actorkit_blueprint.has_batches)  # where who asks may run it
         self.streams = port.is_stream
         self.settings = port.settings
-        self.capacity = port.settings.capacity
+        self.capacity: int = port.settings.capacity
         self.limit = 0
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         if cell.arrivals is NO_ARRIVALS:

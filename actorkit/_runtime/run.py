@@ -143,7 +143,9 @@ class _Course:
                 await system.finish_streams()
             left = system.ledger().queued + system.ledger().spilled + system.ledger().in_flight
             if left and self._signal is None:
-                self.outcome = f"completed, but {left:,} messages could not be handled any more"
+                kept = system.kernel.kept_messages
+                fate = "could not be handled any more" if not kept else f"were not handled, and {kept:,} of them stay in the store"
+                self.outcome = f"completed, but {left:,} messages {fate}"
 
     @contextmanager
     def signals(self) -> Generator[None]:
