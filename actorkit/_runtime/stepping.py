@@ -99,7 +99,7 @@ class Stepping(Cell):
                     self.stop = True
                     return
             step.note_time(time.perf_counter() - began)
-            if self.stop:
+            if self.stop or step.ends_with_suspect:
                 break
         self.port = None
         self._batch_done()
@@ -109,18 +109,22 @@ class Stepping(Cell):
         if self.aside is not None and self.aside.marked is not None:
             port.processed += 1  # until it is put aside: see Aside
             self.step.keep_outputs()
+            self._survived()
             return
         self.step.add(port, self.message, answer)
         if self.gates is not None:
             self.gates.heard(Outcome.SUCCESS)
 
     def _failed(self, port: Mailbox, error: Exception, life: Incarnation | None) -> None:
-        message = self.message
         self.step.mine.clear()
-        if type(message) is Envelope and message.is_suspect and isinstance(port, Durable):
-            self.kernel.suspects.gives_back(port.journal, message)
+        self._survived()
         self.recovery.message_failed(error, life)
         self.step.careful -= self.step.careful > 0 and self.port is not port
+
+    def _survived(self) -> None:
+        message, port = self.message, self.port
+        if type(message) is Envelope and message.is_suspect and isinstance(port, Durable):
+            self.kernel.suspects.gives_back(port.journal, message)
 
     def step_failed(self, failure: Exception) -> None:
         self.step.mine.clear()
@@ -199,6 +203,7 @@ class Stepping(Cell):
         if not self.step.is_committing:
             for port, item in reversed(self.step.roll_back()):
                 port.put_back(item)
+            self.kernel.suspects.lets_go(self)
 
     def released(self) -> None:
         super().released()

@@ -130,10 +130,18 @@ class Step:
         return bool(self.handled or self.outputs)
 
     @property
+    def ends_with_suspect(self) -> bool:
+        """Whether the last message may have killed an earlier process: then it is committed at once, so that others may be claimed."""
+        item = self.handled[-1][1] if self.handled else None
+        return type(item) is Envelope and item.is_suspect
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time to commit that."""
         cell, every = self._cell, self._every
-        if every is None or self.careful or cell.closing or cell.ending or cell.kernel.is_closing or len(self.outputs) >= FULL:
+        if every is None or self.careful or self.ends_with_suspect or len(self.outputs) >= FULL:
+            return True
+        if cell.closing or cell.ending or cell.kernel.is_closing:
             return True
         return len(self.handled) >= every[0] or cell.kernel.now() >= self._began + every[1] or cell.port is not None
 

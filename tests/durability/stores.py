@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actorkit import Store
+from actorkit import Store, StoreBlocked
 from actorkit.storage.store import Changes, DamagedEntry, Entry, Key, Opening
 
 
@@ -114,19 +114,30 @@ class Forgetful(Deadly):
 
 
 class Failing(Wrapped):
-    """Raises what `fault` says, for the number of each write, counted from 1; and knows no room while `is_full`."""
+    """Raises what `fault` says, for the number of each write, counted from 1.
+
+    Attributes:
+        writes: how many there were.
+        is_full: whether there is no room now: then only what drains can be written.
+    """
 
     def __init__(self, store: Store, fault: Callable[[int], Exception | None]) -> None:
         super().__init__(store)
         self._fault = fault
         self.writes = 0
+        self.is_full: Callable[[], bool] = lambda: False
 
     def write(self, changes: Sequence[Changes]) -> None:
         self.writes += 1
         error = self._fault(self.writes)
         if error is not None:
             raise error
+        if self.is_full() and not all(each.drains for each in changes):
+            raise StoreBlocked(f"{self.title} is full")
         self.store.write(changes)
+
+    def has_room(self) -> bool:
+        return not self.is_full() and super().has_room()
 
 
 def content(store: Store) -> dict[tuple[str, Key], Any]:
