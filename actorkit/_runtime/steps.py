@@ -178,9 +178,11 @@ class Step:
     def write(self, changes: Changes, state: bytes | None, outputs: list[Output], handled: list[tuple[Mailbox, Any, Any]]) -> None:
         """Adds the state and the outputs to the changes, and writes them."""
         if state is not None and state != self._kept:
-            space, key = self._cell.state_entry
-            changes.puts.append((space, key, state))
-        arrivals = [(to, message, to.journal.post(changes, body, key), key) for to, message, body, key in outputs]
+            changes.puts.append((*self._cell.state_entry, state))
+        arrivals: list[tuple[Durable, Any, int, str | None]] = []
+        for to, message, body, key in outputs:
+            if key is None or not to.journal.is_taken(key):  # by somebody else, since it was sent
+                arrivals.append((to, message, to.journal.post(changes, body, key), key))
         self.is_committing = True
         self._writing = handled
         if changes:
