@@ -157,7 +157,9 @@ class Stepping(Cell):
     @property
     def _may_commit(self) -> bool:
         """Whether the state is as it was left by what was handled: not after a failure, or in the midst of a message that was cut short."""
-        return not self.step.is_doomed and self.life is not None and not (self.killed and self.port is not None)
+        if self.step.is_doomed or self.kernel.writer.is_broken:
+            return False
+        return self.life is not None and not (self.killed and self.port is not None)
 
     def _waits_for_claim(self) -> bool:
         if self.closing or self.holds or self.port is not None or not self.arrivals:
@@ -187,6 +189,13 @@ class Stepping(Cell):
             self.settle()
         else:
             super().close()
+
+    def kill(self) -> None:
+        if self.kernel.writer.is_broken:  # what is being committed never will be
+            self.step.give_up()
+            if self.state == COMMITTING:
+                self.state = IDLE
+        super().kill()
 
     def exit(self, reason: ExitReason, **details: Any) -> None:
         self.step.is_doomed |= reason.is_abnormal

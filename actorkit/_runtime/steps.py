@@ -270,6 +270,13 @@ class Step:
         self.tell_changed()
         return messages
 
+    def give_up(self) -> None:
+        """The store has failed for good: nothing of this is committed any more."""
+        self.handled = self._writing + self.handled
+        self._writing = []
+        self.sealed.clear()
+        self.is_committing, self.is_doomed = False, True
+
     def tell_changed(self) -> None:
         """Wakes whoever waits for `change`."""
         self._changed.set()
