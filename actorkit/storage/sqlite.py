@@ -18,7 +18,10 @@ from actorkit.storage.sqlite_rows import ROW, Rows, merged, readable, sound
 from actorkit.storage.store import Changes, DamagedEntry, Entry, Key, Opening
 
 _PAGES: Final = 1_000  # in the write-ahead log, after which they are moved to the database
+_LEAST: Final = 64 * ROW  # bytes of changes, roughly, before which that is not done
+_GROWTH: Final = _PAGES * 4_096  # bytes of growth of the log's file, after which that is done as well
 _LARGE_LOG: Final = 64 * 2**20  # bytes of the log's file, after which it is cut off
+_LEFT_FREE: Final = 2**20  # bytes of a full disk that moving the log must not fill
 
 _COMMITS = "UPDATE meta SET commits = ? WHERE incarnation = ?"
 _OPENED = "UPDATE meta SET commits = ?, incarnation = ?, is_clean = 0"
@@ -41,7 +44,7 @@ class SqliteStore:
     """Keeps everything in one SQLite file, which is made if it is not there, for its owner only.
 
     Beside it there are SQLite's own `-wal` and `-shm` while it is open, and `.lock`, `.hw` (how many commits there were: finds losses
-    that SQLite itself does not notice) and `.ballast` (4 MiB of room for when the disk is full). A copy comes from `backup`, or is the
+    that SQLite itself does not notice) and `.ballast` (8 MiB of room for when the disk is full). A copy comes from `backup`, or is the
     file alone once the store is closed. After a kill the opening checks the whole file.
 
     A damaged entry is read as a `DamagedEntry`; a file that is damaged beyond that is refused, and never made anew.
@@ -82,7 +85,9 @@ class SqliteStore:
         self._failure = ""  # after which nothing is written any more
         self._database = self._incarnation = b""
         self._commits = 0
-        self._most = _PAGES * ROW  # bytes after which it is moved: learned from how large it then is
+        self._log = f"{self.path}-wal"
+        self._log_size = 0  # of its file, when it was moved; the file is written from its start then, and does not shrink
+        self._most = _PAGES * ROW  # bytes after which it is moved: learned from how many pages they were the last time
 
     may_block = True
 
@@ -250,15 +255,29 @@ class SqliteStore:
                 if writer.in_transaction:
                     writer.execute("ROLLBACK")
                 if _name(error) in _FULL:
-                    self._ballast.release()
-                    with suppress(StorageError):  # the log, once it is moved, is room as well
-                        self._checkpoint("TRUNCATE")
+                    self._make_room()
                 raise
         self._commits += 1
 
+    # ---- after a commit, or instead of one
+
+    def _make_room(self) -> None:
+        """On a full disk: lets the ballast go, and moves the log if there then is room for what it adds to the database.
+
+        The log is then written from its start, and what drains can go on for ever. Without that room it goes on in the ballast's place.
+        """
+        assert self._writer is not None
+        self._ballast.release()
+        with suppress(StorageError), self._explaining():
+            pages, size = (int(str(schema.pragma(self._writer, name))) for name in ("page_count", "page_size"))
+            if pages * size - os.stat(self.path).st_size < self._ballast.free() - _LEFT_FREE:
+                self._checkpoint("TRUNCATE")
+        self._most = _LEAST
+
     def _follow_up(self) -> None:
         """Moves the log if it is long, and writes the witness if it is time. The next write finds out if that went wrong."""
-        is_long, is_due = self._rows.written >= self._most, self._witness.is_due
+        is_due = self._witness.is_due
+        is_long = self._rows.written >= self._most or os.stat(self._log).st_size > self._log_size + _GROWTH
         is_moved = False
         if is_long or (is_due and self._synchronous == "NORMAL"):
             with suppress(StorageError):
@@ -271,10 +290,11 @@ class SqliteStore:
         assert self._writer is not None
         with self._explaining():
             _, pages, moved = self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            if mode == "PASSIVE" and pages == moved and os.stat(f"{self.path}-wal").st_size > _LARGE_LOG:
+            self._log_size = os.stat(self._log).st_size
+            if mode == "PASSIVE" and pages == moved and self._log_size > _LARGE_LOG:
                 return self._checkpoint("TRUNCATE")
         if mode == "PASSIVE" and pages > 0 and self._rows.written:
-            self._most = min(max(_PAGES * self._rows.written // pages, _PAGES * ROW // 4), _PAGES * 4_096)
+            self._most = min(max(_PAGES * self._rows.written // pages, _LEAST), _GROWTH)
         self._rows.written = 0
         return bool(pages == moved)
 

@@ -14,8 +14,8 @@ from attrs import frozen
 from actorkit.errors import StorageError
 from actorkit.storage.segments import OPENING, write_all
 
-BALLAST_SIZE: Final = 4 * 2**20
-"""Bytes that are given back to a full disk, so that what is there can still be worked off."""
+BALLAST_SIZE: Final = 8 * 2**20
+"""Bytes that are given back to a full disk: twice what the write-ahead log usually is, which can then be moved."""
 PERIOD: float = 1.0
 """Seconds between two writings of the witness."""
 
@@ -157,7 +157,7 @@ class Ballast:
             if os.lstat(self._path).st_size == BALLAST_SIZE:
                 return True
         try:
-            if shutil.disk_usage(os.path.dirname(self._path)).free < 2 * BALLAST_SIZE:
+            if self.free() < 2 * BALLAST_SIZE:
                 return False
             descriptor = os.open(self._path, OPENING | os.O_CREAT, 0o600)
             try:
@@ -171,6 +171,10 @@ class Ballast:
             self.release()
             return False
         return True
+
+    def free(self) -> int:
+        """Bytes that the disk has beside it."""
+        return shutil.disk_usage(os.path.dirname(self._path)).free
 
     def release(self) -> None:
         """Gives the room back to the disk."""
