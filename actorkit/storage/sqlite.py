@@ -217,7 +217,9 @@ class SqliteStore:
         with self._writing:
             self._check_writable()
             if not self._ballast.take():
-                return False
+                self._shrink()
+                if not self._ballast.take():
+                    return False
             try:
                 self._transact(None)
             except StoreBlocked:
@@ -273,6 +275,19 @@ class SqliteStore:
             if pages * size - os.stat(self.path).st_size < self._ballast.free() - _LEFT_FREE:
                 self._checkpoint("TRUNCATE")
         self._most = _LEAST
+
+    def _shrink(self) -> None:
+        """Gives some of what has been deleted back to the disk: a store that was drained has then made room for itself."""
+        writer = self._writer
+        assert writer is not None
+
+        def change() -> None:
+            for _ in range(_PAGES):  # one page each: Python takes one step of this statement, and no more
+                writer.execute("PRAGMA incremental_vacuum(1)")
+
+        with suppress(StorageError):
+            self._transact(change)
+            self._checkpoint("TRUNCATE")
 
     def _follow_up(self) -> None:
         """Moves the log if it is long, and writes the witness if it is time. The next write finds out if that went wrong."""

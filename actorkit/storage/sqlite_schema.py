@@ -141,6 +141,7 @@ def create(path: str) -> None:
     with new_file(path) as new:
         connection = connect(new, "rw")
         try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # lets the file be made smaller
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection)
             connection.execute("PRAGMA journal_mode = WAL")

@@ -17,7 +17,7 @@ import pytest
 
 from actorkit import SqliteStore, StorageError, StoreBlocked
 from actorkit.storage import sqlite_files, sqlite_schema
-from actorkit.storage.store import Changes, Opening
+from actorkit.storage.store import Changes, Key, Opening
 from tests.storage.keeper import SPACE, content
 
 PROJECT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def opened(path: Path, **options: bool) -> Iterator[SqliteStore]:
         store.close(clean=True)
 
 
-def keys(store: SqliteStore) -> list[object]:
+def keys(store: SqliteStore) -> list[Key]:
     return [key for key, _ in store.scan(SPACE, limit=100_000)]
 
 
@@ -462,24 +462,23 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="needs to make a small disk")
-def test_a_disk_that_is_really_full_can_be_drained_and_filled_again(tmp_path: Path) -> None:
-    body = b"x" * 50_000
+@pytest.mark.parametrize("size", [1_000, 50_000, 1_000_000])
+def test_a_disk_that_is_really_full_can_be_drained_and_filled_again(tmp_path: Path, size: int) -> None:
+    body = b"x" * size
     with small_disk(tmp_path, "40m"), opened(tmp_path / "app.db") as store:
-        number = 0
-        with pytest.raises(StoreBlocked):
-            while True:
-                store.write([put(number, body)])
-                number += 1
-        assert not store.has_room()
+        for _ in range(2):
+            number = 0
+            with pytest.raises(StoreBlocked):
+                while True:
+                    store.write([put(key, body) for key in range(number, number + 10)])
+                    number += 10
+            assert not store.has_room()
 
-        for key in range(number - 1):
-            store.write([delete(key)])
+            for key in keys(store):
+                store.write([Changes(deletes=[(SPACE, key)])])
 
-        assert store.scan(SPACE) == [(number - 1, body)]
-        subprocess.run(["mount", "-o", "remount,size=80m", tmp_path], check=True)
-        assert store.has_room()
-        store.write([put(number, body) for number in range(200)])
-        assert len(keys(store)) == 200 + (number > 200)
+            assert keys(store) == []
+            assert any(store.has_room() for _ in range(10))  # each time, it gives some of its own back
 
 
 def test_without_room_for_ballast_it_opens_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
