@@ -12,7 +12,7 @@ from zlib import crc32
 from attrs import frozen
 
 from actorkit.errors import StorageError
-from actorkit.storage.segments import OPENING, write_all
+from actorkit.storage.segments import OPENING
 
 BALLAST_SIZE: Final = 8 * 2**20
 """Bytes that are given back to a full disk: twice what the write-ahead log usually is, which can then be moved."""
@@ -133,12 +133,10 @@ class Witness:
         self._due = time.monotonic() + PERIOD
         text = f"{seen.database.hex()} {seen.incarnation.hex()} {seen.commits}".encode()
         with suppress(OSError):
-            descriptor = os.open(f"{self._path}.new", OPENING | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                write_all(os.pwrite, descriptor, text + b" " + _checksum(text), 0)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with os.fdopen(os.open(f"{self._path}.new", OPENING | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(text + b" " + _checksum(text))
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(f"{self._path}.new", self._path)
 
 
@@ -159,14 +157,11 @@ class Ballast:
         try:
             if self.free() < 2 * BALLAST_SIZE:
                 return False
-            descriptor = os.open(self._path, OPENING | os.O_CREAT, 0o600)
-            try:
+            with os.fdopen(os.open(self._path, OPENING | os.O_CREAT, 0o600), "wb") as file:
                 if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(descriptor, 0, BALLAST_SIZE)
+                    os.posix_fallocate(file.fileno(), 0, BALLAST_SIZE)
                 else:
-                    write_all(os.pwrite, descriptor, bytes(BALLAST_SIZE), 0)
-            finally:
-                os.close(descriptor)
+                    file.write(bytes(BALLAST_SIZE))
         except OSError:
             self.release()
             return False

@@ -342,11 +342,14 @@ def test_after_a_kill_exactly_what_was_kept_is_there(tmp_path: Path, steps: int,
     assert found in [[(number, content(number)) for number in range(2 * last + 2, 5 * last + 5)] for last in (done, done + 1)]
 
 
-def test_whoever_is_pushed_out_writes_no_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("can_lock", [True, False])
+def test_whoever_is_pushed_out_writes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_lock: bool) -> None:
+    if not can_lock:
+        monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
     path = tmp_path / "app.db"
     first, second = SqliteStore(path), SqliteStore(path)
     first.open()
-    (tmp_path / "app.db.lock").unlink()  # or a file system that can't lock
+    (tmp_path / "app.db.lock").unlink(missing_ok=True)
     second.open()
     second.write([put(2)])
 
