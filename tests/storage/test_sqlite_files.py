@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -398,6 +399,26 @@ def test_somebody_can_look_in_while_it_is_open_and_after(tmp_path: Path) -> None
         assert reader.get(SPACE, 1) == b"seen"
     with opened(path) as store:
         assert keys(store) == [1]
+
+
+def test_other_threads_read_and_copy_while_one_writes(tmp_path: Path) -> None:
+    with opened(tmp_path / "app.db") as store, ThreadPoolExecutor(1) as other:
+        writing = [other.submit(store.write, [put(key) for key in range(start, start + 5)]) for start in range(0, 1_000, 5)]
+        seen, copies = [0], 0
+        while not all(each.done() for each in writing):
+            seen.append(len(keys(store)))
+            if copies < 3:
+                copies += 1
+                store.backup(tmp_path / f"copy {copies}.db")
+        for each in writing:
+            each.result()
+        assert len(keys(store)) == 1_000
+
+    assert seen == sorted(seen)
+    assert {count % 5 for count in seen} == {0}
+    for number in range(copies):
+        with opened(tmp_path / f"copy {number + 1}.db") as copy:
+            assert len(keys(copy)) % 5 == 0
 
 
 def test_what_is_not_there_is_not_made_to_be_read(tmp_path: Path) -> None:
