@@ -13,6 +13,7 @@ from zlib import crc32
 
 from actorkit.errors import StorageError, StoreBlocked
 from actorkit.storage import sqlite_schema as schema
+from actorkit.storage.sqlite_errors import ends_writing, explained, says_full
 from actorkit.storage.sqlite_files import Ballast, Lock, Witness, Witnessed
 from actorkit.storage.sqlite_rows import ROW, Rows, merged, readable, sound
 from actorkit.storage.store import Changes, DamagedEntry, Entry, Key, Opening
@@ -34,10 +35,6 @@ _SPACES = (
     "SELECT name FROM space WHERE (name = ?1 OR (name >= ?1 || ' ' AND name < ?1 || '!'))"
     " AND EXISTS (SELECT 1 FROM entry WHERE space = space.id) ORDER BY name"
 )
-
-_FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
-_LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class SqliteStore:
@@ -256,7 +253,7 @@ class SqliteStore:
                 self._rows.forget()
                 if writer.in_transaction:
                     writer.execute("ROLLBACK")
-                if _name(error) in _FULL:
+                if says_full(error):
                     self._make_room()
                 raise
         self._commits += 1
@@ -292,7 +289,12 @@ class SqliteStore:
     def _follow_up(self) -> None:
         """Moves the log if it is long, and writes the witness if it is time. The next write finds out if that went wrong."""
         is_due = self._witness.is_due
-        is_long = self._rows.written >= self._most or os.stat(self._log).st_size > self._log_size + _GROWTH
+        try:
+            is_long = self._rows.written >= self._most or os.stat(self._log).st_size > self._log_size + _GROWTH
+        except OSError as error:  # what is in it is safe once it is moved, but nothing more would be
+            self._checkpoint()
+            self._failure = f"{self.title}: somebody has taken its -wal file away; start again, and all that was kept is there"
+            raise StorageError(self._failure) from error
         is_moved = False
         if is_long or (is_due and self._synchronous == "NORMAL"):
             with suppress(StorageError):
@@ -305,7 +307,8 @@ class SqliteStore:
         assert self._writer is not None
         with self._explaining():
             _, pages, moved = self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            self._log_size = os.stat(self._log).st_size
+            with suppress(FileNotFoundError):
+                self._log_size = os.stat(self._log).st_size
             if mode == "PASSIVE" and pages == moved and self._log_size > _LARGE_LOG:
                 return self._checkpoint("TRUNCATE")
         if mode == "PASSIVE" and pages > 0 and self._rows.written:
@@ -378,25 +381,7 @@ class SqliteStore:
             what = f" {error.filename!r}" if error.filename else ""
             raise StorageError(f"{self.title} can't be used:{what} {error.strerror}; see to its directory and permissions") from error
         except sqlite3.Error as error:
-            raise self._explained(error) from error
-
-    def _explained(self, error: sqlite3.Error) -> StorageError:
-        name = _name(error)
-        said = f"SQLite says: {error}{name and f', {name}'}"
-        if name in _FULL:
-            return StoreBlocked(f"{self.title} can't be written for now: make room on its disk ({said})")
-        if name.startswith(_LOCKED):
-            return StoreBlocked(f"{self.title} can't be written for now: somebody locks the file; end what else has it open ({said})")
-        if name.startswith(_DAMAGED):
-            self._failure = f"{self.title} is damaged: restore a backup ({said})"
-        elif name.startswith("SQLITE_IOERR"):  # never tried again: a disk that has once failed to write may say that it has written
-            self._failure = f"{self.title}: its disk fails; see to it, then start again, and what was kept is there ({said})"
-        else:
-            return StorageError(f"{self.title} can't be used: see to its directory, disk and permissions ({said})")
-        return StorageError(self._failure)
-
-
-def _name(error: BaseException) -> str:
-    """What SQLite calls it: `SQLITE_FULL`; nothing if it is none of its errors."""
-    name: str = getattr(error, "sqlite_errorname", "")
-    return name
+            problem = explained(error, self.title)
+            if ends_writing(error):
+                self._failure = str(problem)
+            raise problem from error

@@ -428,6 +428,22 @@ def test_what_is_not_there_is_not_made_to_be_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_log_that_is_taken_away_meanwhile_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    store = SqliteStore(path)
+    store.open()
+    store.write([put(1)])
+    (tmp_path / "app.db-wal").unlink()
+
+    for _ in range(2):
+        with pytest.raises(StorageError, match="taken its -wal file away"):
+            store.write([put(2)])
+    store.close(clean=True)
+
+    with opened(path) as again:
+        assert keys(again) == [1, 2]
+
+
 # ---- a full disk
 
 
