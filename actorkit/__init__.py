@@ -37,6 +37,7 @@ from actorkit._runtime.ledger import Ledger, PortCounts
 
 # What survives the process
 from actorkit.storage.memory import MemoryStore
+from actorkit.storage.postgres import PostgresStore
 from actorkit.storage.sqlite import SqliteStore
 from actorkit.storage.store import Store
 
@@ -146,6 +147,7 @@ __all__ = [
     "PortDefinitionError",
     "PortError",
     "PortRef",
+    "PostgresStore",
     "RecoveryAction",
     "RecoveryPolicy",
     "ReplyStream",
