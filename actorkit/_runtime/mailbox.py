@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
+    from actorkit.storage.store import Key
 
 NOBODY: Final[deque[Waiter]] = cast("Any", ())
 """Who waits for room where nobody does, as nearly always: then none is kept for them."""
@@ -94,6 +95,10 @@ class Mailbox:
     def address(self) -> str:
         """What others call it by: where a dead letter of it is sent again."""
         return self.path
+
+    def entries_of(self, item: Any) -> tuple[tuple[str, Key], ...]:
+        """The entries of the store that keep a message of this port, by space and key: none, as it is in memory only."""
+        return ()
 
     @property
     def servers(self) -> tuple[Cell, ...]:
