@@ -7,12 +7,12 @@ from threading import Lock
 
 from actorkit.errors import StoreBlocked
 from actorkit.storage.memory import MemoryStore
-from actorkit.storage.store import Changes, Entry, Key
+from actorkit.storage.store import Changes, Entry, Key, Store
 
 LETTERS = "dead letter"
 
 
-def as_if_killed(store: MemoryStore) -> MemoryStore:
+def as_if_killed(store: Store) -> MemoryStore:
     """What a store has now, for a system that begins after this process was killed."""
     copy = MemoryStore()
     copy.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -17,7 +18,9 @@ from actorkit import (
     DecodingError,
     ErrorContext,
     SpecError,
+    SqliteStore,
     StorageError,
+    Store,
     SupervisorSpec,
     System,
     TransientError,
@@ -78,6 +81,12 @@ def closed() -> None:
     Till.sold = []
 
 
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A new one of each kind."""
+    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "app.db")
+
+
 def bar() -> SupervisorSpec:
     """One till."""
     return supervisor(child(Till), name="bar")
@@ -107,9 +116,7 @@ def facts(error: ErrorContext) -> tuple[object, ...]:
 # ---- across a restart
 
 
-async def test_a_letter_is_the_same_for_the_next_system_with_the_store() -> None:
-    store = MemoryStore()
-
+async def test_a_letter_is_the_same_for_the_next_system_with_the_store(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await fail(system, "tea", "mocha")
         before = await system.dead_letters.inspect()
@@ -134,9 +141,7 @@ def drop_marks(trace: str) -> str:
     return "\n".join(line for line in lines if line.strip("^~"))
 
 
-async def test_ids_go_on_from_the_highest_in_the_store() -> None:
-    store = MemoryStore()
-
+async def test_ids_go_on_from_the_highest_in_the_store(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await fail(system, "tea", "mocha")
     async with open_system(bar(), store=store) as system:
@@ -145,9 +150,7 @@ async def test_ids_go_on_from_the_highest_in_the_store() -> None:
         assert [letter.id for letter in await system.dead_letters.inspect()] == [1, 2, 3]
 
 
-async def test_what_is_sent_again_and_handled_is_gone_from_the_store() -> None:
-    store = MemoryStore()
-
+async def test_what_is_sent_again_and_handled_is_gone_from_the_store(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await fail(system, "tea", "mocha")
     Till.is_open = True
@@ -161,9 +164,7 @@ async def test_what_is_sent_again_and_handled_is_gone_from_the_store() -> None:
         assert await drinks(system.dead_letters) == ["mocha"]
 
 
-async def test_what_fails_again_is_kept_with_its_attempts_raised_and_its_history() -> None:
-    store = MemoryStore()
-
+async def test_what_fails_again_is_kept_with_its_attempts_raised_and_its_history(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await fail(system, "tea")
     for _ in range(2):
@@ -180,9 +181,7 @@ async def test_what_fails_again_is_kept_with_its_attempts_raised_and_its_history
         assert await system.dead_letters.reprocess() == 0
 
 
-async def test_what_a_handler_changes_in_its_message_is_not_kept_by_a_further_failure() -> None:
-    store = MemoryStore()
-
+async def test_what_a_handler_changes_in_its_message_is_not_kept_by_a_further_failure(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await system.dead_letters.add(Order("tea"), PORT, DeadLetterReason.EXPIRED)
         await system.dead_letters.reprocess()
@@ -193,9 +192,7 @@ async def test_what_a_handler_changes_in_its_message_is_not_kept_by_a_further_fa
         assert (letter.message, letter.attempts) == (Order("tea", 0), 1)
 
 
-async def test_what_was_claimed_when_the_process_was_killed_can_be_sent_again() -> None:
-    store = MemoryStore()
-
+async def test_what_was_claimed_when_the_process_was_killed_can_be_sent_again(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await system.dead_letters.add(Order("tea"), "root/bar/till.in_slow_order", DeadLetterReason.EXPIRED)
         assert await system.dead_letters.reprocess() == 1
@@ -208,9 +205,7 @@ async def test_what_was_claimed_when_the_process_was_killed_can_be_sent_again() 
         assert (Till.sold, len(system.dead_letters)) == (["tea"], 0)
 
 
-async def test_what_the_end_of_a_system_leaves_over_is_in_the_store() -> None:
-    store = MemoryStore()
-
+async def test_what_the_end_of_a_system_leaves_over_is_in_the_store(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await system.ref(Till).send(Till.in_slow_order, Order("tea"))
         await system.supervisor("root/bar").stop_child("till")
@@ -231,9 +226,7 @@ async def test_a_letter_added_by_hand_is_in_the_store_when_that_returns() -> Non
         assert await drinks(system.dead_letters) == ["tea"]
 
 
-async def test_a_discarded_letter_is_gone_from_the_store() -> None:
-    store = MemoryStore()
-
+async def test_a_discarded_letter_is_gone_from_the_store(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await fail(system, "tea", "mocha", "cocoa")
     async with open_system(bar(), store=store) as system:
@@ -261,8 +254,7 @@ async def test_a_filter_that_fails_discards_nothing_and_claims_nothing() -> None
 # ---- more than memory has room for
 
 
-async def test_a_store_keeps_them_all_and_those_memory_has_no_room_for_are_read() -> None:
-    store = MemoryStore()
+async def test_a_store_keeps_them_all_and_those_memory_has_no_room_for_are_read(store: Store) -> None:
     letters = DeadLetterQueue(max_size=3)
     names = [f"drink {n}" for n in range(250)]
 
@@ -277,11 +269,11 @@ async def test_a_store_keeps_them_all_and_those_memory_has_no_room_for_are_read(
     assert [each async for each in told] == []
 
 
-async def test_letters_that_only_the_store_has_are_sent_again_and_put_back() -> None:
+async def test_letters_that_only_the_store_has_are_sent_again_and_put_back(store: Store) -> None:
     letters = DeadLetterQueue(max_size=2)
     names = [f"drink {n}" for n in range(130)]
 
-    async with open_system(bar(), store=MemoryStore(), dead_letters=letters) as system:
+    async with open_system(bar(), store=store, dead_letters=letters) as system:
         await fail(system, *names)
         assert await letters.reprocess(max_messages=1_000) == 130
         await system.settle()
@@ -334,9 +326,7 @@ class Machine:
         return "<a machine " + 5_000 * "x"
 
 
-async def test_what_cannot_be_written_can_be_sent_again_until_the_end_and_is_then_shown_by_its_repr() -> None:
-    store = MemoryStore()
-
+async def test_what_cannot_be_written_can_be_sent_again_until_the_end_and_is_then_shown_by_its_repr(store: Store) -> None:
     async with open_system(bar(), store=store) as system:
         await system.ref(Till).send(Till.in_anything, Machine())
         await system.settle()
@@ -626,9 +616,7 @@ class Source(Actor):
             await self.system.ref(Till).send(Till.in_order, Order(drink))
 
 
-@pytest.mark.parametrize("make_store", [MemoryStore, SlowStore])
-def test_a_report_has_the_letters_that_its_run_left_in_memory(make_store: type[MemoryStore]) -> None:
-    store = make_store()
+def test_a_report_has_the_letters_that_its_run_left_in_memory(store: Store) -> None:
     tree = supervisor(child(Till), child(Source), name="bar")
 
     reports = [run(tree, store=store, dead_letters=DeadLetterQueue(max_size=2)) for _ in range(2)]
@@ -639,8 +627,9 @@ def test_a_report_has_the_letters_that_its_run_left_in_memory(make_store: type[M
     ]
 
 
-def test_with_a_store_that_blocks_letters_can_be_looked_at_and_sent_at_once() -> None:
-    store = SlowStore()
+@pytest.mark.parametrize("kind", ["slow", "sqlite"])
+def test_with_a_store_that_blocks_letters_can_be_looked_at_and_sent_at_once(kind: str, tmp_path: Path) -> None:
+    store = SlowStore() if kind == "slow" else SqliteStore(tmp_path / "app.db")
     letters = DeadLetterQueue(max_size=5)
     counts: list[Any] = []
 
