@@ -175,6 +175,7 @@ class KeptLetters:
         changes = Changes([(SPACE, id, pack_letter(letter, message))], removes)
         if not changes.deletes:  # else its message is in the store as it is
             self._new.add(id)
+        self._withdraw(id)  # what was known before: on a full disk it might be written afterwards
         self._pending[id] = changes
         self._writer.submit(changes, lambda: self._written(id, changes))
 
@@ -191,7 +192,7 @@ class KeptLetters:
 
     def delete(self, id: int, changes: Changes | None = None) -> None:
         """Deletes a letter's entry, together with these changes if somebody is to submit them; else now, and does not wait for it."""
-        self._overtake(id)
+        self._forget(id)
         if changes is None:
             self._writer.submit(Changes(deletes=[(SPACE, id)]))
         else:
@@ -201,12 +202,20 @@ class KeptLetters:
         """Deletes the entries of these letters, and waits for that."""
         await self._writer.commit(Changes(deletes=[(SPACE, id) for id in ids]))
         for id in ids:
-            self._overtake(id)
+            self._forget(id)
 
-    def _overtake(self, id: int) -> None:
-        """A full disk takes deletions before what was to be written: then the letter has to be deleted once more."""
-        if id in self._pending:
+    def _forget(self, id: int) -> None:
+        if self._withdraw(id):
+            self._new.discard(id)
+        elif id in self._pending:  # a full disk may yet take the deletion first: then it is deleted once more
             self._deleted.add(id)
+
+    def _withdraw(self, id: int) -> bool:
+        changes = self._pending.get(id)
+        if changes is None or changes.deletes or not self._writer.withdraw(changes):
+            return False
+        del self._pending[id]
+        return True
 
     def _written(self, id: int, changes: Changes) -> None:
         self._new.discard(id)
@@ -227,9 +236,8 @@ class KeptLetters:
 
     def take_back(self, id: int) -> bool:
         """Gives up to write a letter if nothing of it is in the store, and that can't be written now; says whether it did."""
-        if not (self._writer.is_stuck and id in self._new and self._writer.withdraw(self._pending[id])):
+        if not (self._writer.is_stuck and id in self._new and self._withdraw(id)):
             return False
-        del self._pending[id]
         self._new.discard(id)
         return True
 

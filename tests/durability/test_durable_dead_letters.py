@@ -489,6 +489,24 @@ async def test_a_letter_that_is_done_with_before_it_could_be_written_is_not_in_t
         assert (store.keys, Till.sold) == ([], ["tea"])
 
 
+async def test_the_last_that_is_known_of_a_letter_is_what_is_written_when_there_is_room_again() -> None:
+    store = ToldStore()
+
+    async with open_system(bar(), store=store) as system:
+        store.is_full = True
+        await system.ref(Till).send(Till.in_order, Order("tea"))
+        await trio.sleep(0.1)
+        (letter,) = await system.dead_letters.inspect()
+        system.dead_letters.put_back(letter, DeadLetterReason.EXPIRED, (), 1, removes=(("message", 7),))
+        store.is_full = False
+        await system.settle()
+        left = as_if_killed(store)
+    async with open_system(bar(), store=left) as system:
+        (letter,) = await system.dead_letters.inspect()
+
+        assert (letter.attempts, letter.reason) == (2, DeadLetterReason.EXPIRED)
+
+
 async def test_to_add_a_letter_waits_while_the_disk_is_full_and_can_be_cancelled() -> None:
     store = ToldStore()
 
