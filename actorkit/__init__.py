@@ -51,7 +51,8 @@ from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry, N
 from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.breaker import CircuitState
 from actorkit._runtime.guards import Bulkhead, CircuitBreaker, Throttle
-from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue
+from actorkit._runtime.dead_letters import DeadLetterQueue
+from actorkit._runtime.letters import DeadLetter, UnreadableMessage
 from actorkit.errors import (
     ActorkitError,
     ActorNotRunning,
@@ -181,6 +182,7 @@ __all__ = [
     "Topic",
     "TransientError",
     "UnknownActor",
+    "UnreadableMessage",
     "ValidationError",
     "Wire",
     "WiringError",
