@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from actorkit._runtime.dead_letters import DeadLetter
+    from actorkit._runtime.letters import DeadLetter
     from actorkit.messages import ExitReason
     from actorkit.policy.rules import RecoveryAction
     from actorkit.policy.taxonomy import ErrorContext

@@ -98,6 +98,10 @@ class Mailbox:
         """What others call it by: where a dead letter of it is sent again."""
         return self.path
 
+    def entries_of(self, item: Any) -> tuple[tuple[str, Key], ...]:
+        """The entries of the store that keep a message of this port, by space and key: none, as it is in memory only."""
+        return ()
+
     @property
     def servers(self) -> tuple[Cell, ...]:
         """Who makes room for those who wait for it here; any of them will do."""
@@ -353,10 +357,6 @@ class Mailbox:
         self.put_back(envelope)
         if self.cell.state == IDLE:
             self.dispatcher.make_ready(self.cell)
-
-    def entries_of(self, item: Any) -> tuple[tuple[str, Key], ...]:
-        """What the store has of a message of this port, and is to have no more once it is dealt with."""
-        return ()
 
     # Messages leave here, or by `processed += 1` in the cell.
 

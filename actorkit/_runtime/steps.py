@@ -168,7 +168,7 @@ class Step:
         for port, item, _ in self.handled:
             changes.deletes += port.entries_of(item)
             if type(item) is Envelope and item.letter is not None:
-                cell.kernel.dead_letters.resolved(item.letter)
+                cell.kernel.dead_letters.resolved(item.letter, changes)
                 item.letter = None
         outputs, self.outputs, self.sealed, self.loose = self.outputs + self.sealed + self.loose, [], [], []
         handled, self.handled = self.handled, []
