@@ -99,10 +99,17 @@ class Verdict:
         return bool(self.lost or self.doubled or self.others)
 
 
-async def _read_states(plan: Plan, store: Store) -> dict[str, list[int]]:
+Letter = tuple[object, str, str]
+"""The number of the order that became a dead letter, the reason, and the port."""
+
+
+async def _look(plan: Plan, store: Store) -> tuple[dict[str, list[int]], list[Letter]]:
+    """What is in the store: the states, and the dead letters."""
     async with open_system(pipeline(plan), store=store) as system:
         await system.wait()
-        return await states(system)
+        letters = await system.dead_letters.inspect()
+        found = [(getattr(each.message, "number", each.message), each.reason.value, each.port) for each in letters]
+        return await states(system), found
 
 
 def undisturbed(plan: Plan) -> dict[str, list[int]]:
@@ -124,8 +131,8 @@ def undisturbed(plan: Plan) -> dict[str, list[int]]:
 
 def judge(task: Task) -> Verdict:
     """What is wrong with what is in the store, and with the dead letters, now that all is done."""
-    plan, letters = task.plan, Path(task.folder, "letters")
-    found = trio.run(_read_states, plan, SqliteStore(Path(task.folder, "shop.db")))
+    plan = task.plan
+    found, letters = trio.run(_look, plan, SqliteStore(Path(task.folder, "shop.db")))
     expected = undisturbed(evolve(plan, killers=()))
     for killer in plan.killers:
         for name in ("checked", "shipped"):
@@ -133,11 +140,12 @@ def judge(task: Task) -> Verdict:
     lost = {name: sorted((Counter(expected[name]) - Counter(found[name])).elements()) for name in expected}
     doubled = {name: sorted((Counter(found[name]) - Counter(expected[name])).elements()) for name in expected}
     others = [f"{name} is not in order" for name in ("checked", "audited", "noted") if found[name] != sorted(found[name])]
-    dead = {tuple(line.split()) for line in letters.read_text().splitlines()}
-    bad = {(str(number), "validation", "root/shop/checker.in_order") for number in range(plan.orders) if plan.is_bad(number)}
-    bad |= {(str(number), "crashed_process", "root/shop/checker.in_order") for number in plan.killers}
+    port = "root/shop/checker.in_order"
+    bad: Counter[Letter] = Counter((number, "validation", port) for number in range(plan.orders) if plan.is_bad(number))
+    bad.update((number, "crashed_process", port) for number in plan.killers)
+    dead = Counter(letters)
     if dead != bad:
-        others.append(f"dead letters that should be none: {sorted(dead - bad)}; that are missing: {sorted(bad - dead)}")
+        others.append(f"dead letters too many: {list((dead - bad).elements())}, and missing: {list((bad - dead).elements())}")
     return Verdict(_some(lost), _some(doubled), tuple(others))
 
 

@@ -17,7 +17,6 @@ from attrs import frozen
 from actorkit import (
     Actor,
     ActorRef,
-    DeadLetterQueue,
     ExponentialBackoffRetry,
     OutPort,
     RecoveryPolicy,
@@ -193,19 +192,6 @@ def pipeline(plan: Plan) -> SupervisorSpec:
             Packer.out_order >> Shipped.in_order,
         ],
     )
-
-
-class LettersOnFile(DeadLetterQueue):
-    """Writes dead letters down where a kill does not get at them."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-
-    def _kept(self, id: int, port: str) -> None:
-        super()._kept(id, port)
-        letter = self._letter(id)
-        os.write(self._file, f"{getattr(letter.message, 'number', letter.message)} {letter.reason.value} {port}\n".encode())
 
 
 async def states(system: System) -> dict[str, list[int]]:

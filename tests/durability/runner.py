@@ -18,7 +18,7 @@ from attrs import asdict, frozen
 
 from actorkit import SqliteStore, Store, open_system
 from tests.durability import stores
-from tests.durability.pipeline import Answers, LettersOnFile, Plan, pipeline, send_notes
+from tests.durability.pipeline import Answers, Plan, pipeline, send_notes
 
 
 @frozen
@@ -66,8 +66,8 @@ def say(*words: object) -> None:
 
 async def run_pipeline(task: Task) -> None:
     """Runs it."""
-    letters, answers = LettersOnFile(Path(task.folder, "letters")), Answers(Path(task.folder, "answers"))
-    async with open_system(pipeline(task.plan), store=task.store, dead_letters=letters) as system:
+    answers = Answers(Path(task.folder, "answers"))
+    async with open_system(pipeline(task.plan), store=task.store) as system:
         say("up")
         outcome = "stopped"
         with trio.move_on_after(float("inf") if task.stop_after is None else task.stop_after):
