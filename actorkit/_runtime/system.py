@@ -302,7 +302,10 @@ class System:
         error: BaseException | None = KeyboardInterrupt()  # what else would cancel it before it is up?
         try:
             async with trio.open_nursery() as nursery:
-                await nursery.start(self._host)
+                up = trio.Event()
+                nursery.start_soon(self._host, up)
+                with trio.CancelScope(shield=True):  # `nursery.start` would keep the host, were all this cancelled already, and wait for it
+                    await up.wait()
                 try:
                     with self.body:
                         await self.kernel.open_store()
@@ -325,12 +328,12 @@ class System:
             raise error
 
     @enable_ki_protection
-    async def _host(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _host(self, up: trio.Event) -> None:
         """Where everything runs: behind a shield, so that whatever happens outside, handlers end by an orderly cancel."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 self.kernel.start(nursery)
-                task_status.started()
+                up.set()
                 await self._leave.wait()
                 nursery.cancel_scope.cancel()
 

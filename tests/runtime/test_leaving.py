@@ -308,3 +308,12 @@ async def test_what_is_no_failure_ends_the_system_and_comes_out_as_it_is(where: 
             await trio.sleep_forever()
 
     system.ledger().check()
+
+
+async def test_a_system_that_is_opened_where_all_is_cancelled_already_ends() -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with open_system(supervisor(child(Ticker, []), name="top")):
+            await trio.sleep(1)
+
+    assert scope.cancelled_caught
