@@ -283,6 +283,17 @@ class StoreRepaired(Event):
 
 
 @frozen
+class StateNotKept(Event):
+    """An actor's state can't be written to the store; it lasts as long as the system. Reported once for each kind of state."""
+
+    level: ClassVar[int] = ERROR
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.path} has a state that can't be written to the store, so it lasts as long as the system: {self.error}"
+
+
+@frozen
 class CircuitOpened(Event):
     """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
 

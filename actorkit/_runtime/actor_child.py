@@ -94,7 +94,7 @@ class ActorChild(Child):
             await life.start(self.carried)
             started = True
         except Exception as error:
-            context, action, delay = cell.recovery.start_failed(error)
+            context, action, delay = cell.recovery.start_failed(error, "restore" if life.restoring else "start")
             if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
                 cell.kernel.events.publish(StartFailed(cell.path, context))
                 exit = Exit(cell.number, ExitReason.FAILED, context, delay=delay, escalate=action is RecoveryAction.ESCALATE)

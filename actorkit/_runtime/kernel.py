@@ -57,6 +57,7 @@ class Kernel:
         self.rng = Random(seed)
         self.events = EventStream()
         self.writer = Writer(self, MemoryStore() if store is None else store)
+        self.unwritten: dict[str, dict[bytes, tuple[bytes | None]]] = {}  # of keyed actors, by space and key: see key_states.py
         self.timers = Timers(self.look)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
