@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
-import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actorkit._runtime.overflow import Popped, SpillToDisk
+from actorkit._runtime.port_codecs import codec_of
 from actorkit.errors import DecodingError, EncodingError, SpecTypeError
 from actorkit.events import SpillFailed, SpillRepaired
 from actorkit.policy.checks import complaint
 from actorkit.policy.recovery import DeadLetterReason
-from actorkit.storage.codec import Codec
 from actorkit.storage.segments import Damaged
 from actorkit.storage.spill import SpillFiles
 
 if TYPE_CHECKING:
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit.storage.codec import Codec
 
 
 MAX_BYTES: Final = 2**30
@@ -46,7 +45,7 @@ class SpillFolder:
         files = SpillFiles(folder, mailbox.path, max_bytes=MAX_BYTES)
         for repair in files.repairs:
             mailbox.cell.kernel.events.publish(SpillRepaired(mailbox.path, repair.messages, repair.reason))
-        return SpillToDisk(_Messages(files, Codec(*_carried(mailbox)), mailbox), lasting=self._given is not None)
+        return SpillToDisk(_Messages(files, codec_of(mailbox.cell.in_ports[mailbox.name]), mailbox), lasting=self._given is not None)
 
     def close(self) -> None:
         """Removes a folder of its own."""
@@ -88,13 +87,3 @@ class _Messages:
 
     def close(self) -> None:
         self._files.close()
-
-
-def _carried(mailbox: Mailbox) -> tuple[object, ...]:
-    """What the port's messages are made of: the whole annotation, `list[Row]`, where it can be had; else the classes it stands for."""
-    function = inspect.unwrap(mailbox.cell.in_ports[mailbox.name].function)
-    try:
-        hints = typing.get_type_hints(function)
-        return (hints[list(inspect.signature(function).parameters)[1]],)
-    except (NameError, TypeError, AttributeError, SyntaxError, KeyError):  # of a class that is local to a function, say
-        return mailbox.types if isinstance(mailbox.types, tuple) else (mailbox.types,)
