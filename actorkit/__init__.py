@@ -37,6 +37,7 @@ from actorkit._runtime.ledger import Ledger, PortCounts
 
 # What survives the process
 from actorkit.storage.memory import MemoryStore
+from actorkit.storage.sqlite import SqliteStore
 from actorkit.storage.store import Store
 
 # Failure and recovery
@@ -159,6 +160,7 @@ __all__ = [
     "Shutdown",
     "SpecError",
     "SpecTypeError",
+    "SqliteStore",
     "StashError",
     "StateVersionError",
     "StorageError",
