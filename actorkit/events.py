@@ -294,6 +294,18 @@ class StateNotKept(Event):
 
 
 @frozen
+class ReminderLost(Event):
+    """A reminder can't be delivered. Its entry stays in the store, for a program that can, until its actor replaces or cancels it."""
+
+    level: ClassVar[int] = ERROR
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is not reminded of {self.name!r}: {self.reason}"
+
+
+@frozen
 class CircuitOpened(Event):
     """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
 

@@ -115,6 +115,8 @@ class ActorChild(Child):
         cell.open()
         cell.go_on()
         life.watch_silence()
+        if cell.kernel.reminders.late:
+            cell.kernel.reminders.started(cell.path)
         life.check_ending()
 
     def start_sources(self) -> None:
@@ -206,6 +208,8 @@ class ActorChild(Child):
         cell.gone = True
         cell.status = "ended"
         cell.refuse()
+        if reason is not ExitReason.FAILED or error is not None:  # else it was never up: another one may still have this path
+            cell.kernel.reminders.forget(cell.path)
         cell.gather()
         if cell.arrivals and cell.sole is None:
             cell.arrivals.clear()

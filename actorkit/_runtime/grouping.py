@@ -98,6 +98,7 @@ class Group(Supervisor):
             raise
         group.number, group.status = self.number, "running"
         group.life = GroupLife(group, self.number)
+        self.kernel.reminders.started(self.path)
         group.life.check_ending()
 
     async def stop(self, reason: ExitReason, deadline: float) -> None:
@@ -175,6 +176,8 @@ class GroupChild(SupervisorChild):
             self.group.gone = True
             self.group.status = "ended"
             self.group.refuse()
+            if reason is not ExitReason.FAILED or error is not None:
+                self.group.kernel.reminders.forget_group(self.path)
             super().retire(reason, error, why)
             self.group.close_wires()
             down(self.group, reason, error, restarting=False)

@@ -297,6 +297,8 @@ class Incarnation:
         cell = self.cell
         if not cell.ending or cell.state != IDLE or cell.has_mail or (cell.aside is not None and not cell.aside.is_empty):
             return False
+        if cell.kernel.reminders.holds(cell.path):
+            return False
         return not self.tasks and all(timer.period is not None for timer in self.timers or ())
 
     def drain(self) -> None:

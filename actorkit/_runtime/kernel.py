@@ -16,6 +16,7 @@ from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
 from actorkit._runtime.register import Register
+from actorkit._runtime.reminders import Reminders
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics
@@ -59,6 +60,7 @@ class Kernel:
         self.writer = Writer(self, MemoryStore() if store is None else store)
         self.unwritten: dict[str, dict[bytes, tuple[bytes | None]]] = {}  # of keyed actors, by space and key: see key_states.py
         self.timers = Timers(self.look)
+        self.reminders = Reminders(self)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
         self.deadlocks = Deadlocks(self)
@@ -103,6 +105,7 @@ class Kernel:
         opening = await self.writer.open()
         for repair in opening.repairs:
             self.events.publish(StoreRepaired(self.writer.store.title, repair))
+        await self.reminders.load()
 
     def stop(self) -> None:
         """Lets go of what is not trio's."""

@@ -320,6 +320,11 @@ def key_bytes(path: str, key: Hashable) -> bytes:
         ) from error
 
 
+def key_of(data: bytes) -> Hashable:
+    """The key that these bytes were made of, or one that is equal to it."""
+    return KEYS.decode(data)
+
+
 def _in_one_form(key: Any) -> object:
     """What is equal to others of its kind, in the one form that stands for all of them."""
     match key:

@@ -14,22 +14,24 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
-from actorkit._runtime.key_states import KeyStates, StoredKeyStates
+from actorkit._runtime.key_states import KeyStates, StoredKeyStates, key_bytes, key_of
 from actorkit._runtime.keyed_member import KeyedCell, KeyedChild
 from actorkit._runtime.timers import Alarm
-from actorkit.errors import SupervisionError
+from actorkit.errors import EncodingError, SupervisionError
 from actorkit.events import ActorStopped
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorkit._runtime.cell import Cell
     from actorkit._runtime.group_specs import KeyedSpec
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
@@ -90,6 +92,16 @@ class Keyed(Group):
         cell = (self._awake.get(key) or self._wake(key)).cell
         cell.used_at = self.kernel.dispatcher.time()
         return cell.mailbox(door.name)
+
+    def owner_of(self, cell: Cell) -> tuple[str, bytes]:
+        assert isinstance(cell, KeyedCell)
+        return self.path, key_bytes(self.path, cell.key)
+
+    def mailbox_of(self, key: bytes, port: str) -> Mailbox | None:
+        found = key_of(key)
+        cell = (self._awake.get(found) or self._wake(found)).cell
+        cell.used_at = self.kernel.dispatcher.time()
+        return cell.mailbox(port)
 
     def _wake(self, key: Hashable) -> KeyedChild:
         name = self._name(key)
@@ -270,7 +282,7 @@ class Keyed(Group):
             del self._awake[child.cell.key]
             self._waiting.pop(child.cell.key, None)
             if not child.cell.passive:
-                self.states.forget(child.cell)
+                self._forget(child.cell)
         super()._remove(child, reason, error)
 
     async def _ended(self, child: Child, exit: Exit) -> None:
@@ -283,12 +295,19 @@ class Keyed(Group):
         del self._awake[cell.key]
         del self.children[child.name]  # before there may be another of this name
         cell.passive = True
-        self.states.forget(cell)
+        self._forget(cell)
         if cell.has_mail or any(mailbox.room for mailbox in cell.mailboxes.values()):
             cell.move_mail(lambda mailbox, message: self.pick_anyway(self.group.door(mailbox.name), message))
         child.retire(exit.reason, exit.error)
         child.forget()
         self.fill_places()
+
+    def _forget(self, cell: KeyedCell) -> None:
+        """This key's actor is gone for good."""
+        self.states.forget(cell)
+        if not self.kernel.reminders.are_none:
+            with suppress(EncodingError):  # such a key has none
+                self.kernel.reminders.forget(*self.owner_of(cell))
 
     def _count_out(self) -> int:
         return self.out

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
     from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.specs import Spec, SupervisorSpec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit.policy.taxonomy import ErrorContext
@@ -137,6 +138,16 @@ class Supervision(ABC):
                 if child.stop_now(reason) is None:
                     nursery.start_soon(child.stop, reason, deadline)
                 await _let_others_go_on(number)
+
+    # ------------------------------------------------------------------------------------------------ reminders
+
+    def owner_of(self, cell: Cell) -> tuple[str, bytes]:
+        """Whose a child's reminders are: its path; with keyed actors, the group's, and the key as bytes."""
+        return cell.path, b""
+
+    def mailbox_of(self, key: bytes, port: str) -> Mailbox | None:
+        """The mailbox of a keyed actor, which is woken if need be."""
+        return None
 
     # ------------------------------------------------------------------------------------------------ exits
 

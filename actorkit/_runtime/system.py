@@ -307,6 +307,7 @@ class System:
                         await self.kernel.open_store()
                         await self.cascade.start()
                         self.cascade.start_sources()
+                        self.kernel.reminders.begin()
                         error = None
                         yield
                         await self._stop_in_order()
