@@ -23,6 +23,7 @@ from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.key_states import KeyStates, StoredKeyStates, key_bytes, key_of
 from actorkit._runtime.keyed_member import KeyedCell, KeyedChild
+from actorkit._runtime.supervision import let_others_go_on
 from actorkit._runtime.timers import Alarm
 from actorkit.errors import EncodingError, SupervisionError
 from actorkit.events import ActorStopped
@@ -60,6 +61,7 @@ class Keyed(Group):
         if kernel.is_durable and "snapshot" in hooks:
             self.states = StoredKeyStates(kernel, spec.actor, path)
         self.out = 0  # how many were set aside after failures; they take no place
+        self._unread: list[KeyedChild] = []  # awake, to be started when their states were read
         self._alarm: Alarm | None = None
         super().__init__(kernel, spec, path, parent, [])
 
@@ -168,16 +170,31 @@ class Keyed(Group):
     def _start(self, child: KeyedChild) -> None:
         try:
             if not child.start_now():
-                self._turns.add(partial(self._start_in_turn, child))
+                self._start_soon(child)
                 return
         except SupervisionError as failure:
             self._turns.add(partial(self._start_failed, child, failure))
         self._look_later()
 
+    def _start_soon(self, child: KeyedChild) -> None:
+        if self._member.waits_to_start:
+            self._turns.add(partial(self._start_in_turn, child))
+            return
+        if not self._unread:
+            self._turns.add(self._start_those_read)
+        self._unread.append(child)
+
+    async def _start_those_read(self) -> None:
+        """Starts many in one turn, as what they wait for is read for many at once, and nothing else takes a wait."""
+        unread, self._unread = self._unread, []
+        for number, child in enumerate(unread, 1):
+            await self._start_in_turn(child)
+            await let_others_go_on(number)
+
     async def _start_in_turn(self, child: KeyedChild) -> None:
         if self._awake.get(child.cell.key) is child and child.wanted and not child.is_running:
             try:
-                await child.start()
+                await self._bring_up(child)
             except SupervisionError as failure:
                 await self._start_failed(child, failure)
             self._look_later()
@@ -260,6 +277,7 @@ class Keyed(Group):
 
     async def start(self) -> None:
         self._waiting.clear()
+        self._unread.clear()
         for child in list(self._awake.values()):
             if not child.cell.has_mail:
                 self._sleep(child)  # until somebody wants it

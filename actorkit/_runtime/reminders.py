@@ -140,7 +140,7 @@ class Reminders:
 
     def holds(self, path: str) -> bool:
         """Whether one is to come, once, to this actor or group, which is not at its end before that."""
-        return self._to_come[path] > 0
+        return path in self._to_come
 
     @property
     def are_none(self) -> bool:
@@ -231,7 +231,10 @@ class Reminders:
             return None
         if key:
             group = self._kernel.supervisors.get(path)
-            return None if group is None else group.mailbox_of(key, reminder.port)
+            try:
+                return None if group is None else group.mailbox_of(key, reminder.port)
+            except DecodingError:
+                return None
         mailbox = cell.mailbox(reminder.port)
         return None if mailbox.is_door else mailbox
 

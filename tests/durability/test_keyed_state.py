@@ -6,6 +6,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -13,7 +14,19 @@ import pytest
 import trio
 from attrs import frozen
 
-from actorkit import Actor, EncodingError, StateVersionError, SupervisionError, System, ValidationError, in_port, keyed, open_system
+from actorkit import (
+    Actor,
+    EncodingError,
+    ExitReason,
+    SqliteStore,
+    StateVersionError,
+    SupervisionError,
+    System,
+    ValidationError,
+    in_port,
+    keyed,
+    open_system,
+)
 from actorkit.errors import DecodingError
 from actorkit.events import ChildQuarantined, StartFailed, StateNotKept
 from actorkit.storage.memory import MemoryStore
@@ -91,6 +104,21 @@ async def test_the_next_process_goes_on_from_the_state() -> None:
     answers = await deposit(store, Deposit("ada", 1), Deposit("bob", 1), Deposit("cay", 1))
 
     assert answers == [16, 8, 1]
+
+
+def test_a_file_has_the_states_of_keys_that_sleep(tmp_path: Path) -> None:
+    async def test() -> None:
+        names = [f"key-{number}" for number in range(100)]
+        answers = []
+        for _ in range(3):
+            async with open_system(accounts(max_active=5), store=SqliteStore(tmp_path / "bank.db")) as system:
+                for name in names:
+                    await system.ref(Account).send(Account.in_deposit, Deposit(name, 1))
+                answers.append([await system.ref(Account).ask(Account.in_deposit, Deposit(name, 0)) for name in names])
+
+        assert answers == [[1] * 100, [2] * 100, [3] * 100]
+
+    in_real_time(test)
 
 
 async def test_a_key_that_was_put_aside_comes_back_from_the_store() -> None:
@@ -453,6 +481,31 @@ def test_a_key_that_wakes_while_its_state_is_written_has_that_one() -> None:
 
         assert answers == [50, 50, 50]
         assert await deposit(store, Deposit("ada", 0), Deposit("cay", 0)) == [50, 50]
+
+    in_real_time(test)
+
+
+def test_keys_come_and_go_by_turns_where_the_actor_has_hooks_that_wait() -> None:
+    class Hooked(Account):
+        async def on_start(self) -> None:
+            await trio.lowlevel.checkpoint()
+
+        async def on_stop(self, reason: ExitReason) -> None:
+            await trio.lowlevel.checkpoint()
+
+    async def test() -> None:
+        store = BlockingStore()
+        names = [f"key-{number}" for number in range(20)]
+        async with open_system(accounts(Hooked, max_active=3), store=store) as system:
+            ref = system.ref(Hooked)
+            for _ in range(10):
+                for name in names:
+                    await ref.send(Account.in_deposit, Deposit(name, 1))
+            await system.settle()
+            answers = [await ref.ask(Account.in_deposit, Deposit(name, 0)) for name in names]
+
+        assert answers == [10] * 20
+        assert await deposit(store, *(Deposit(name, 0) for name in names)) == answers
 
     in_real_time(test)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -18,6 +19,7 @@ from actorkit import (
     MessageTypeError,
     SpecError,
     SpecTypeError,
+    SqliteStore,
     SupervisionError,
     child,
     dynamic_supervisor,
@@ -245,6 +247,20 @@ async def test_a_reminder_survives_the_process() -> None:
     assert diary.names == ["ada"]
     assert diary.times == [began + HOUR / 2]
     assert left == {}
+
+
+async def test_a_file_has_the_reminders(tmp_path: Path) -> None:
+    diary, path = Diary(), tmp_path / "clerk.db"
+    async with open_system(clerk(diary), store=SqliteStore(path)) as system:
+        await system.ref(Clerk).send(Clerk.in_remind, ("ada", HOUR))
+        await system.settle()
+
+    async with open_system(clerk(diary), store=SqliteStore(path)) as system:
+        await system.wait()
+    async with open_system(clerk(diary), store=SqliteStore(path)) as system:
+        await system.wait()
+
+    assert diary.times == [HOUR]
 
 
 async def test_a_reminder_survives_a_kill() -> None:
@@ -492,6 +508,20 @@ async def test_a_reminder_of_a_key_survives_the_process() -> None:
         await system.wait()
 
     assert diary.seen == [("ada 1", 0)]
+
+
+async def test_one_whose_key_is_none_is_reported() -> None:
+    store = MemoryStore()
+    store.open()
+    body = pack([1, 0, 10.0, False, "in_bill", b"nonsense"])
+    store.write([Changes([("reminder", pack(["root/supervisor/customer", "bill", b"nonsense"]), body)])])
+    store.close(clean=True)
+
+    async with open_system(customers(Diary()), store=store) as system:
+        events = system.events(ReminderLost)
+        await system.wait()
+
+    assert [event.name async for event in events] == ["bill"]
 
 
 async def test_a_key_that_ends_itself_takes_its_reminders_with_it() -> None:
