@@ -294,6 +294,29 @@ class MessagesUnclaimed(Event):
 
 
 @frozen
+class StateNotKept(Event):
+    """An actor's state can't be written to the store; it lasts as long as the system. Reported once for each kind of state."""
+
+    level: ClassVar[int] = ERROR
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.path} has a state that can't be written to the store, so it lasts as long as the system: {self.error}"
+
+
+@frozen
+class ReminderLost(Event):
+    """A reminder can't be delivered. Its entry stays in the store, for a program that can, until its actor replaces or cancels it."""
+
+    level: ClassVar[int] = ERROR
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is not reminded of {self.name!r}: {self.reason}"
+
+
+@frozen
 class CircuitOpened(Event):
     """A port's breaker holds its messages: too many have failed, or somebody said so; then `retry_after` is None."""
 

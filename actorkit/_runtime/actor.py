@@ -193,6 +193,34 @@ class Actor:
         """
         return life_of(self, "every").every(period, port, message)
 
+    def remind(self, name: str, seconds: float, port: InPort[Self, M, Any], message: M, *, repeat: bool = False) -> None:
+        """Sends `message` to this actor's own `port` in so many seconds, or every so many: also to a later life, in a later process.
+
+        It is kept in the system's store under this actor's path and `name`. A call that changes nothing about a reminder of that
+        name lets it run on; any other one replaces it. One that came due while there was no process, or the actor was stopped,
+        comes as soon as it is up. A process that is killed when it comes may see it once more.
+
+        Args:
+            name: what it is called, among this actor's.
+            seconds: from now on; with `repeat`, between one and the next.
+            port: one of this actor's own.
+            message: has to be such as a store takes.
+            repeat: whether it comes again and again; then no run waits for it.
+
+        Raises:
+            ValueError: `seconds` is negative, or, with `repeat`, not above 0.
+            MessageTypeError: `port` does not take `message`.
+            EncodingError: `message`, or a keyed actor's key, can't be written.
+            SpecError: this is a member of a pool.
+        """
+        life = life_of(self, "remind")
+        life.cell.kernel.reminders.remind(life, name, seconds, port, message, repeat)
+
+    def cancel_reminder(self, name: str) -> bool:
+        """Takes back what `remind` was asked for under this name; says whether it was still to come."""
+        life = life_of(self, "cancel_reminder")
+        return life.cell.kernel.reminders.cancel(life, name)
+
     def watch(self, ref: ActorRef[Any], port: InPort[Self, Down, Any], *, restarts: bool = False) -> None:
         """Delivers one `Down(ref, reason)` to this actor's own `port` when that actor ends for good or is stopped.
 

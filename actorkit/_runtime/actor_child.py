@@ -99,7 +99,7 @@ class ActorChild(Child):
             await life.start(self.carried)
             started = True
         except Exception as error:
-            context, action, delay = cell.recovery.start_failed(error)
+            context, action, delay = cell.recovery.start_failed(error, "restore" if life.restoring else "start")
             if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
                 cell.kernel.events.publish(StartFailed(cell.path, context))
                 exit = Exit(cell.number, ExitReason.FAILED, context, delay=delay, escalate=action is RecoveryAction.ESCALATE)
@@ -120,6 +120,8 @@ class ActorChild(Child):
         cell.open()
         cell.go_on()
         life.watch_silence()
+        if cell.kernel.reminders.late:
+            cell.kernel.reminders.started(cell.path)
         life.check_ending()
 
     def start_sources(self) -> None:
@@ -212,6 +214,8 @@ class ActorChild(Child):
         cell.gone = True
         cell.status = "ended"
         cell.refuse()
+        if reason is not ExitReason.FAILED or error is not None:  # else it was never up: another one may still have this path
+            cell.kernel.reminders.forget(cell.path)
         cell.gather()
         if cell.arrivals and cell.sole is None:
             cell.arrivals.clear()

@@ -124,6 +124,12 @@ class Durable(Mailbox):
     def _item_of(self, waiter: Waiter) -> Any:
         return waiter.admitted() if type(waiter) is Envelope else waiter
 
+    def admit_with(self, message: Any, changes: Changes) -> None:
+        """Admits a message in one transaction with these changes, whatever the capacity."""
+        waiter = Waiter(self.dispatcher, message)
+        waiter.body = self.journal.encode(message)
+        self._write(waiter, changes)
+
     def put(self, item: Any) -> None:
         """Writes a message to the journal, and queues it when it is there. A request, and what is there already, is queued at once."""
         if type(item) is Envelope and (item.is_ask or item.number is not None):
@@ -136,9 +142,13 @@ class Durable(Mailbox):
             except EncodingError:
                 self.dead_letter_arrival(item, DeadLetterReason.UNDECODABLE)
                 return
-        message, changes = waiter.item, Changes()
+        self._write(waiter, Changes())
+
+    def _write(self, waiter: Waiter, changes: Changes) -> None:
+        message, body = waiter.item, waiter.body
+        assert body is not None
         letter = message.letter.id if type(message) is Envelope and message.letter is not None else None
-        number = self.journal.post(changes, waiter.body, waiter.key, letter)
+        number = self.journal.post(changes, body, waiter.key, letter)
         waiter.mailbox = self  # so that whoever gives up can take it back
         self.writing[waiter] = changes
         self.capacity -= 1

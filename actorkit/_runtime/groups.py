@@ -242,7 +242,7 @@ class GroupLife(Incarnation):
 
     def drain_together(self) -> None:
         """See `GroupCell.drain_together`."""
-        if self._group.drained:
+        if self._group.drained or self._group.kernel.reminders.holds(self._group.path):
             return
         late = self._late
         if late is not None and late.cell.life is late and not late.is_worked_off:

@@ -64,8 +64,8 @@ class Incarnation:
     """One life of an actor, from its construction to `on_stop`."""
 
     __slots__ = (
-        "_last_words", "_last_words_said", "actor", "cell", "constructed", "ended", "hooks", "number", "run_is_over", "run_scope",
-        "senders", "silences", "started", "tasks", "timers", "told_drained", "watching",
+        "_last_words", "_last_words_said", "actor", "cell", "constructed", "ended", "hooks", "number", "restoring", "run_is_over",
+        "run_scope", "senders", "silences", "started", "tasks", "timers", "told_drained", "watching",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, number: int) -> None:
@@ -80,7 +80,7 @@ class Incarnation:
         self.silences: tuple[IdleWatch, ...] = ()
         self.run_is_over = "run" not in self.hooks or cell.drained
         self.run_scope: trio.CancelScope | None = None
-        self.constructed = self.started = self.ended = False
+        self.constructed = self.restoring = self.started = self.ended = False
         self.told_drained: trio.CancelScope | None = None  # the task of on_drained, once that has been called
         self._last_words: trio.CancelScope | None = None  # on_stop, once it has been called
         self._last_words_said: trio.Event | None = None
@@ -116,7 +116,9 @@ class Incarnation:
             _call(actor_class.__init__, actor, *spec.args, **spec.kwargs)
             self.constructed = True
             if carried is not None:
+                self.restoring = True
                 _call(type(actor).restore, actor, *carried)
+                self.restoring = False
             if "on_start" in self.hooks:
                 with trio.move_on_after(spec.start_timeout) as limit:
                     await _await(type(actor).on_start, actor)
@@ -300,6 +302,8 @@ class Incarnation:
         """Whether its streams have ended, and nothing is queued, in hand or under way any more."""
         cell = self.cell
         if not cell.ending or cell.state != IDLE or cell.has_mail or (cell.aside is not None and not cell.aside.is_empty):
+            return False
+        if cell.kernel.reminders.holds(cell.path):
             return False
         return not self.tasks and all(timer.period is not None for timer in self.timers or ())
 

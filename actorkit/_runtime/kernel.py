@@ -19,6 +19,7 @@ from actorkit._runtime.journals import Kept
 from actorkit._runtime.kept_letters import KeptLetters
 from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
 from actorkit._runtime.register import Register
+from actorkit._runtime.reminders import Reminders
 from actorkit._runtime.spilling import SpillFolder
 from actorkit._runtime.suspects import Suspects
 from actorkit._runtime.timers import Timers
@@ -66,7 +67,9 @@ class Kernel:
         self.kept = Kept()
         self.suspects = Suspects(self)
         self.steppers: set[type] = set()  # classes that are wired to durable ports
+        self.unwritten: dict[str, dict[bytes, tuple[bytes | None]]] = {}  # of keyed actors, by space and key: see key_states.py
         self.timers = Timers(self.look)
+        self.reminders = Reminders(self)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
         self._kept_letters = KeptLetters(self.writer, self.find_in_port)
@@ -121,6 +124,7 @@ class Kernel:
                 for mailbox in cell.mailboxes.values():
                     if isinstance(mailbox, DurableMailbox):
                         mailbox.recover()
+        await self.reminders.load()
 
     def report_unclaimed(self) -> None:
         """The tree is up: says for which ports that do not exist there are messages in the store."""

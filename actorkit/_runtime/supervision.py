@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
     from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.specs import Spec, SupervisorSpec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit.policy.taxonomy import ErrorContext
@@ -75,7 +76,7 @@ class Supervision(ABC):
                 if not child.completed:
                     child.begin()
                     await self._bring_up(child)
-                await _let_others_go_on(number)
+                await let_others_go_on(number)
         except BaseException as error:
             self._turns.close()
             try:
@@ -128,7 +129,7 @@ class Supervision(ABC):
         else:
             for number, child in enumerate(children, 1):
                 await self._bring_down(child, reason, deadline)
-                await _let_others_go_on(number)
+                await let_others_go_on(number)
 
     async def _stop_together(self, children: Iterable[Child], reason: ExitReason, deadline: float) -> None:
         """Stops them all at the same time: a task for each that has to be waited for."""
@@ -136,7 +137,17 @@ class Supervision(ABC):
             for number, child in enumerate(children, 1):
                 if child.stop_now(reason) is None:
                     nursery.start_soon(child.stop, reason, deadline)
-                await _let_others_go_on(number)
+                await let_others_go_on(number)
+
+    # ------------------------------------------------------------------------------------------------ reminders
+
+    def owner_of(self, cell: Cell) -> tuple[str, bytes]:
+        """Whose a child's reminders are: its path; with keyed actors, the group's, and the key as bytes."""
+        return cell.path, b""
+
+    def mailbox_of(self, key: bytes, port: str) -> Mailbox | None:
+        """The mailbox of a keyed actor, which is woken if need be."""
+        return None
 
     # ------------------------------------------------------------------------------------------------ exits
 
@@ -288,7 +299,7 @@ class Supervision(ABC):
             child.retire(ExitReason.SHUTDOWN, None, why)
 
 
-async def _let_others_go_on(number: int) -> None:
+async def let_others_go_on(number: int) -> None:
     """Among very many children that start or stop without a wait, others have a turn now and then; no cancel comes in between."""
     if number % AT_A_TIME == 0:
         await cancel_shielded_checkpoint()

@@ -309,6 +309,7 @@ class System:
                         await self.cascade.start()
                         self.cascade.start_sources()
                         self.kernel.report_unclaimed()
+                        self.kernel.reminders.begin()
                         error = None
                         yield
                         await self._stop_in_order()

@@ -62,6 +62,11 @@ class Writer:
         self.was_clean, self._is_open = opening.is_clean, True
         return opening
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the store is called here and now, without a thread."""
+        return self._is_inline
+
     async def call(self, method: Callable[..., T], *args: Any) -> T:
         """Calls a method of the store's: in a thread if it may block, but inline under a virtual clock, which would run on meanwhile."""
         if self._is_inline:
