@@ -172,7 +172,7 @@ class Actor:
         """This actor's state (a source's position), taken between messages. A restarted source gets it back by `restore`."""
         return None
 
-    def restore(self, state: object, version: int) -> None:
+    def restore(self, state: Any, version: int) -> None:
         """Takes over a `snapshot()` of an earlier life, before `on_start`; `version` is the `state_version` that it was made with."""
 
     def after(self, delay: float, port: InPort[Self, M, Any], message: M) -> Timer:

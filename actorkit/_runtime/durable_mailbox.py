@@ -10,7 +10,7 @@ What is on its way to the store takes up room: `capacity` is less by as much mea
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import evolve
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.ports import InPort
     from actorkit.storage.store import Key
+
+TAKEN: Final = object()
+"""What a send that waited for room comes back with when its key was taken meanwhile."""
 
 
 class Durable(Mailbox):
@@ -56,13 +59,15 @@ class Durable(Mailbox):
         return self.post(Waiter(self.dispatcher, message))
 
     async def _send_once(self, message: Any, key: str) -> None:
-        journal = self.journal
-        while key in journal.arriving:
-            await journal.arriving[key].over.wait()
-        if not journal.knows(key):
+        journal, is_settled = self.journal, False
+        while not is_settled:
+            while key in journal.arriving:
+                await journal.arriving[key].over.wait()
+            if journal.knows(key):
+                return
             waiter = Waiter(self.dispatcher, message)
             waiter.key = key
-            await self.post(waiter)
+            is_settled = await self.post(waiter) is not TAKEN
 
     def send_again(self, envelope: Envelope) -> Awaitable[None]:
         if not isinstance(envelope.message, self.types):
@@ -142,6 +147,10 @@ class Durable(Mailbox):
             except EncodingError:
                 self.dead_letter_arrival(item, DeadLetterReason.UNDECODABLE)
                 return
+        if waiter.key is not None and (waiter.key in self.journal.arriving or self.journal.knows(waiter.key)):
+            waiter.item = waiter.mailbox = None  # while it waited for room, another one with this key came in
+            waiter.wake(TAKEN)
+            return
         self._write(waiter, Changes())
 
     def _write(self, waiter: Waiter, changes: Changes) -> None:
@@ -177,7 +186,7 @@ class Durable(Mailbox):
         changes = self.writing.get(waiter)
         if changes is None:
             super().leave_room(waiter)
-        elif self.cell.kernel.writer.withdraw(changes):
+        elif waiter.key not in self.journal.relied_on and self.cell.kernel.writer.withdraw(changes):
             del self.writing[waiter]
             self.capacity += 1
             waiter.mailbox = waiter.item = None

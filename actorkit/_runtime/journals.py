@@ -49,12 +49,14 @@ class Journal:
         address: the port's path.
         space: where its messages are in the store.
         arriving: keys of messages that are being written: who sends one of them again waits for that.
+        relied_on: those among them of which a step that is being written has another message, which it leaves out: they are not withdrawn.
     """
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.address = mailbox.address
         self.space = f"{MESSAGE} {self.address}"
         self.arriving: dict[str, Arriving] = {}
+        self.relied_on: set[str] = set()
         self._codec = codec_of(mailbox.cell.in_ports[mailbox.name])
         self._next = 1
         self._window = mailbox.settings.dedupe_window
@@ -107,10 +109,17 @@ class Journal:
         """Whether a message with this key was accepted lately."""
         return key in self._keys
 
+    def is_taken(self, key: str) -> bool:
+        """Whether a message with this key is in, or is going to be whatever happens."""
+        if key in self.arriving:
+            self.relied_on.add(key)
+        return key in self._keys or key in self.arriving
+
     def arrived(self, key: str) -> None:
         """The message with this key is in."""
         arriving = self.arriving.pop(key)
         self._keys[key] = arriving.number
+        self.relied_on.discard(key)
         arriving.over.set()
 
     def withdrawn(self, key: str) -> None:

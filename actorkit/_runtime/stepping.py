@@ -103,7 +103,7 @@ class Stepping(Cell):
                     self.stop = True
                     return
             step.note_time(time.perf_counter() - began)
-            if self.stop:
+            if self.stop or step.ends_with_suspect:
                 break
         self.port = None
         self._batch_done()
@@ -113,18 +113,22 @@ class Stepping(Cell):
         if self.aside is not None and self.aside.marked is not None:
             port.processed += 1  # until it is put aside: see Aside
             self.step.keep_outputs()
+            self._survived()
             return
         self.step.add(port, self.message, answer)
         if self.gates is not None:
             self.gates.heard(Outcome.SUCCESS)
 
     def _failed(self, port: Mailbox, error: Exception, life: Incarnation | None) -> None:
-        message = self.message
         self.step.mine.clear()
-        if type(message) is Envelope and message.is_suspect and isinstance(port, Durable):
-            self.kernel.suspects.gives_back(port.journal, message)
+        self._survived()
         self.recovery.message_failed(error, life)
         self.step.careful -= self.step.careful > 0 and self.port is not port
+
+    def _survived(self) -> None:
+        message, port = self.message, self.port
+        if type(message) is Envelope and message.is_suspect and isinstance(port, Durable):
+            self.kernel.suspects.gives_back(port.journal, message)
 
     def step_failed(self, failure: Exception) -> None:
         self.step.mine.clear()
@@ -157,7 +161,9 @@ class Stepping(Cell):
     @property
     def _may_commit(self) -> bool:
         """Whether the state is as it was left by what was handled: not after a failure, or in the midst of a message that was cut short."""
-        return not self.step.is_doomed and self.life is not None and not (self.killed and self.port is not None)
+        if self.step.is_doomed or self.kernel.writer.is_broken:
+            return False
+        return self.life is not None and not (self.killed and self.port is not None)
 
     def _waits_for_claim(self) -> bool:
         if self.closing or self.holds or self.port is not None or not self.arrivals:
@@ -188,6 +194,13 @@ class Stepping(Cell):
         else:
             super().close()
 
+    def kill(self) -> None:
+        if self.kernel.writer.is_broken:  # what is being committed never will be
+            self.step.give_up()
+            if self.state == COMMITTING:
+                self.state = IDLE
+        super().kill()
+
     def exit(self, reason: ExitReason, **details: Any) -> None:
         self.step.is_doomed |= reason.is_abnormal
         super().exit(reason, **details)
@@ -203,6 +216,7 @@ class Stepping(Cell):
         if not self.step.is_committing:
             for port, item in reversed(self.step.roll_back()):
                 port.put_back(item)
+            self.kernel.suspects.lets_go(self)
 
     def released(self) -> None:
         super().released()

@@ -130,10 +130,18 @@ class Step:
         return bool(self.handled or self.outputs)
 
     @property
+    def ends_with_suspect(self) -> bool:
+        """Whether the last message may have killed an earlier process: then it is committed at once, so that others may be claimed."""
+        item = self.handled[-1][1] if self.handled else None
+        return type(item) is Envelope and item.is_suspect
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time to commit that."""
         cell, every = self._cell, self._every
-        if every is None or self.careful or cell.closing or cell.ending or cell.kernel.is_closing or len(self.outputs) >= FULL:
+        if every is None or self.careful or self.ends_with_suspect or len(self.outputs) >= FULL:
+            return True
+        if cell.closing or cell.ending or cell.kernel.is_closing:
             return True
         return len(self.handled) >= every[0] or cell.kernel.now() >= self._began + every[1] or cell.port is not None
 
@@ -173,7 +181,10 @@ class Step:
         if state is not None and state != self._kept and entry is not None:
             changes.puts.append((*entry, state))
             told = self._cell.promise(state)
-        arrivals = [(to, message, to.journal.post(changes, body, key), key) for to, message, body, key in outputs]
+        arrivals: list[tuple[Durable, Any, int, str | None]] = []
+        for to, message, body, key in outputs:
+            if key is None or not to.journal.is_taken(key):  # by somebody else, since it was sent
+                arrivals.append((to, message, to.journal.post(changes, body, key), key))
         self.is_committing = True
         self._writing = handled
         if changes:
@@ -271,6 +282,13 @@ class Step:
         self._cancel_alarm()
         self.tell_changed()
         return messages
+
+    def give_up(self) -> None:
+        """The store has failed for good: nothing of this is committed any more."""
+        self.handled = self._writing + self.handled
+        self._writing = []
+        self.sealed.clear()
+        self.is_committing, self.is_doomed = False, True
 
     def tell_changed(self) -> None:
         """Wakes whoever waits for `change`."""

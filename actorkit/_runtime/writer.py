@@ -34,11 +34,13 @@ class Writer:
     Attributes:
         store: the store; only `write` goes past nobody but this.
         was_clean: whether whoever had it before has closed it in order.
+        is_broken: whether it has failed for good: nothing more is written, and the system ends.
     """
 
     def __init__(self, kernel: Kernel, store: Store) -> None:
         self.store = store
         self.was_clean = True
+        self.is_broken = False
         self._kernel = kernel
         self._waiting: deque[tuple[Changes, Callable[[], None] | None]] = deque()
         self._writing = False
@@ -89,7 +91,7 @@ class Writer:
 
     def submit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Makes these changes, and then calls `then`, which must neither wait nor raise: perhaps before this returns."""
-        if self._is_inline and not self._is_stuck and self.is_idle and self._write_inline(changes):
+        if self._is_inline and not (self._is_stuck or self.is_broken) and self.is_idle and self._write_inline(changes):
             if then is not None:
                 then()
             return
@@ -105,9 +107,13 @@ class Writer:
             self._stuck(error)
             return False
         except StorageError as error:
-            self._kernel.crash(error)
+            self._has_failed(error)
             return False
         return True
+
+    def _has_failed(self, error: StorageError) -> None:
+        self.is_broken = True
+        self._kernel.crash(error)
 
     def withdraw(self, changes: Changes) -> bool:
         """Takes changes back that nobody has begun to write; says whether it could."""
@@ -131,21 +137,29 @@ class Writer:
 
     @enable_ki_protection
     async def run(self) -> None:
-        """Writes what is submitted, for ever."""
-        while True:
+        """Writes what is submitted, for ever, or until that fails for good."""
+        while not self.is_broken:
             batch = self._take()
             if batch:
                 await self._write(batch)
             elif self._is_stuck:
                 await trio.sleep(RETRY_AFTER)
-                if await self.call(self.store.has_room):
-                    self._is_stuck = False
-                    self._kernel.events.publish(StoreRecovered(self.store.title))
+                await self._look_for_room()
             else:
                 self._idle.set()
                 self._kernel.look()
                 self._sleeper = current_task()
                 await wait_task_rescheduled(self._wake_to_cancel)
+
+    async def _look_for_room(self) -> None:
+        try:
+            has_room = await self.call(self.store.has_room)
+        except StorageError as error:
+            self._has_failed(error)
+            return
+        if has_room:
+            self._is_stuck = False
+            self._kernel.events.publish(StoreRecovered(self.store.title))
 
     def _take(self) -> list[tuple[Changes, Callable[[], None] | None]]:
         if not self._is_stuck:
@@ -164,6 +178,10 @@ class Writer:
             if self._is_stuck:  # even what drains can't be written
                 await trio.sleep(RETRY_AFTER)
             self._stuck(error)
+            return
+        except StorageError as error:
+            self._waiting.extendleft(reversed(batch))  # whoever waits for it may go
+            self._has_failed(error)
             return
         finally:
             self._writing = False
@@ -190,7 +208,7 @@ class Writer:
         if not self._is_open:
             return
         with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE):
-            while not self.is_idle:
+            while not (self.is_idle or self.is_broken):
                 self._idle = trio.Event()
                 await self._idle.wait()
         left = len(self._waiting)

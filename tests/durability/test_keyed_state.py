@@ -31,7 +31,7 @@ from actorkit.errors import DecodingError
 from actorkit.events import ChildQuarantined, StartFailed, StateNotKept
 from actorkit.storage.memory import MemoryStore
 from actorkit.storage.store import Changes, DamagedEntry, Key
-from tests.durability.stores import FullStore, entries, left_behind
+from tests.durability.processes import FullStore, entries, left_behind
 
 PATH = "root/supervisor/account"
 SPACE = f"state {PATH}"

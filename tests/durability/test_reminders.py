@@ -33,7 +33,7 @@ from actorkit.events import HandlerFailed, MessageDeadLettered, ReminderLost
 from actorkit.storage.memory import MemoryStore
 from actorkit.storage.messagepack import pack, unpack
 from actorkit.storage.store import Changes
-from tests.durability.stores import FullStore, entries, left_behind
+from tests.durability.processes import FullStore, entries, left_behind
 
 HOUR = 3600.0
 
