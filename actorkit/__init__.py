@@ -37,6 +37,7 @@ from actorkit._runtime.ledger import Ledger, PortCounts
 
 # What survives the process
 from actorkit.storage.memory import MemoryStore
+from actorkit.storage.postgres import PostgresStore
 from actorkit.storage.sqlite import SqliteStore
 from actorkit.storage.store import Store
 
@@ -50,7 +51,8 @@ from actorkit.policy.retry import ExponentialBackoffRetry, LinearBackoffRetry, N
 from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.breaker import CircuitState
 from actorkit._runtime.guards import Bulkhead, CircuitBreaker, Throttle
-from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue
+from actorkit._runtime.dead_letters import DeadLetterQueue
+from actorkit._runtime.letters import DeadLetter, UnreadableMessage
 from actorkit.errors import (
     ActorkitError,
     ActorNotRunning,
@@ -58,6 +60,7 @@ from actorkit.errors import (
     BulkheadFull,
     CallRejected,
     CircuitOpenError,
+    CommitNeeded,
     CommunicationError,
     DeadlockError,
     DecodingError,
@@ -108,6 +111,7 @@ __all__ = [
     "CircuitState",
     "Classification",
     "Classifier",
+    "CommitNeeded",
     "CommunicationError",
     "DeadLetter",
     "DeadLetterQueue",
@@ -144,6 +148,7 @@ __all__ = [
     "PortDefinitionError",
     "PortError",
     "PortRef",
+    "PostgresStore",
     "RecoveryAction",
     "RecoveryPolicy",
     "ReplyStream",
@@ -177,6 +182,7 @@ __all__ = [
     "Topic",
     "TransientError",
     "UnknownActor",
+    "UnreadableMessage",
     "ValidationError",
     "Wire",
     "WiringError",

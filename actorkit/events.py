@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from actorkit._runtime.dead_letters import DeadLetter
+    from actorkit._runtime.letters import DeadLetter
     from actorkit.messages import ExitReason
     from actorkit.policy.rules import RecoveryAction
     from actorkit.policy.taxonomy import ErrorContext
@@ -280,6 +280,17 @@ class StoreRepaired(Event):
 
     def __str__(self) -> str:
         return f"{self.path} was damaged, and has been set right: {self.found}"
+
+
+@frozen
+class MessagesUnclaimed(Event):
+    """The store has so many messages for a port that the tree does not have. They stay there, until a tree has it."""
+
+    level: ClassVar[int] = WARNING
+    messages: int
+
+    def __str__(self) -> str:
+        return f"{self.path} is not in this tree, and the store has {self.messages:,} messages for it, which stay there"
 
 
 @frozen

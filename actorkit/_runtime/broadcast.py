@@ -113,6 +113,7 @@ class Broadcast(Waiter):
         if mailbox.knock(copy):
             self.is_out = True
         else:
+            copy.is_waited_for = True
             self.copies.append(copy)
             self._missing += 1
 
@@ -146,17 +147,19 @@ class Broadcast(Waiter):
 class Copy(Waiter):
     """A message at the door of one of its receivers."""
 
-    __slots__ = ("_broadcast",)
+    __slots__ = ("_broadcast", "is_waited_for")
 
     def __init__(self, broadcast: Broadcast, message: Any) -> None:
         super().__init__(broadcast.dispatcher, message)
         self._broadcast = broadcast
+        self.is_waited_for = False  # a durable port may have it in at once
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """It is in."""
         if not self.done:
             self.done = True
-            self._broadcast.one_more_is_in()
+            if self.is_waited_for:
+                self._broadcast.one_more_is_in()
 
 
 def send_to_all_nowait(path: str, message: Any, receivers: list[Mailbox]) -> None:

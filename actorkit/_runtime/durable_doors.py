@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.ports import InPort
 
 
-class DurableDoor(Durable, Door):
+class DurableDoor(Durable, Door):  # pyright: ignore[reportUnsafeMultipleInheritance] - each calls the next
     """The door of a group's durable port."""
 
     __slots__ = ("journal", "writing")
@@ -55,7 +55,7 @@ class DurableDoor(Durable, Door):
                 self.arrive(envelope, envelope.number)
 
 
-class DurableMember(Durable, MemberMailbox):
+class DurableMember(Durable, MemberMailbox):  # pyright: ignore[reportUnsafeMultipleInheritance] - each calls the next
     """One durable port of one member."""
 
     __slots__ = ("journal", "writing")
@@ -80,7 +80,7 @@ class DurableMember(Durable, MemberMailbox):
         return super().arrive(item, number)
 
 
-class StepMemberCell(Stepping, MemberCell):
+class StepMemberCell(Stepping, MemberCell):  # pyright: ignore[reportUnsafeMultipleInheritance, reportIncompatibleVariableOverride]
     """The cell of a member that steps."""
 
     __slots__ = ()

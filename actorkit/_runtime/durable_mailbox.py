@@ -12,9 +12,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attrs import field, frozen
+from attrs import evolve
 
 from actorkit._runtime.journals import Journal
+from actorkit._runtime.letters import UnreadableMessage
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.waits import Envelope, Waiter, acting, staging
 from actorkit.errors import CommitNeeded, DecodingError, EncodingError
@@ -230,14 +231,6 @@ class DurableMailbox(Durable):
                 super().put(envelope)
 
 
-@frozen
-class Unreadable:
-    """What the store has instead of a message that can't be read: its bytes, and why."""
-
-    data: bytes = field(repr=False)
-    reason: str
-
-
 def read_back(mailbox: Durable, number: Key, record: bytes | DamagedEntry) -> Envelope | None:
     """A message out of the store; None if it can't be read, and has become a dead letter."""
     envelope = Envelope(mailbox.dispatcher, None, is_ask=False)
@@ -246,11 +239,12 @@ def read_back(mailbox: Durable, number: Key, record: bytes | DamagedEntry) -> En
         envelope.message, letter = mailbox.journal.decode(record)
     except DecodingError as error:
         is_damaged = isinstance(record, DamagedEntry)
-        envelope.message = Unreadable(record.data if isinstance(record, DamagedEntry) else record, str(error))
+        envelope.message = UnreadableMessage(str(error), data=record.data if isinstance(record, DamagedEntry) else record)
         mailbox.dead_letter_arrival(envelope, DeadLetterReason.CORRUPT if is_damaged else DeadLetterReason.UNDECODABLE)
         return None
-    if letter is not None:
-        envelope.letter = None
+    claimed = None if letter is None else mailbox.cell.kernel.kept.letters.get(letter)
+    if claimed is not None:
+        envelope.letter = evolve(claimed, message=envelope.message)
     return envelope
 
 

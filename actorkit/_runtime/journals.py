@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from attrs import field, frozen
 
-from actorkit._runtime.port_codecs import port_codec
+from actorkit._runtime.port_codecs import codec_of
 from actorkit.errors import DecodingError
 from actorkit.storage.store import DamagedEntry
 
 if TYPE_CHECKING:
+    from actorkit._runtime.letters import DeadLetter
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.writer import Writer
     from actorkit.storage.store import Changes, Entry, Key
@@ -54,7 +55,7 @@ class Journal:
         self.address = mailbox.address
         self.space = f"{MESSAGE} {self.address}"
         self.arriving: dict[str, Arriving] = {}
-        self._codec = port_codec(mailbox)
+        self._codec = codec_of(mailbox.cell.in_ports[mailbox.name])
         self._next = 1
         self._window = mailbox.settings.dedupe_window
         self._key_space = f"{KEY} {self.address}"
@@ -77,9 +78,8 @@ class Journal:
         """
         if isinstance(record, DamagedEntry):
             raise DecodingError(f"its entry in the store is damaged: {record.reason}")
-        if record.startswith(_REPROCESSED):
-            return self._codec.decode(record[1 + _LETTER :]), int.from_bytes(record[1 : 1 + _LETTER])
-        return self._codec.decode(record[1:]), None
+        letter = letter_of(record)
+        return self._codec.decode(record[1 if letter is None else 1 + _LETTER :]), letter
 
     # Messages in and out
 
@@ -138,6 +138,8 @@ class Kept:
 
     def __init__(self) -> None:
         self.is_read = False
+        self.claimed: set[int] = set()  # dead letters that were on their way to be handled again
+        self.letters: dict[int, DeadLetter] = {}
         self._messages: dict[str, list[Entry]] = {}
         self._keys: dict[str, list[Entry]] = {}
         self._states: dict[str, bytes | DamagedEntry] = {}
@@ -145,7 +147,8 @@ class Kept:
     async def read(self, writer: Writer) -> None:
         """Reads it."""
         for space in await writer.call(writer.store.spaces, MESSAGE):
-            self._messages[space.partition(" ")[2]] = await _entries(writer, space)
+            entries = self._messages[space.partition(" ")[2]] = await _entries(writer, space)
+            self.claimed.update(letter for _, record in entries if (letter := letter_of(record)) is not None)
         for space in await writer.call(writer.store.spaces, KEY):
             self._keys[space.partition(" ")[2]] = await _entries(writer, space)
         for space in await writer.call(writer.store.spaces, STATE):
@@ -168,6 +171,12 @@ class Kept:
     def unclaimed(self) -> dict[str, int]:
         """How many messages there are for ports that do not exist."""
         return {address: len(entries) for address, entries in self._messages.items()}
+
+
+def letter_of(record: bytes | DamagedEntry) -> int | None:
+    """The number of the dead letter that a record is again, if any."""
+    is_one = isinstance(record, bytes) and record.startswith(_REPROCESSED)
+    return int.from_bytes(record[1 : 1 + _LETTER]) if isinstance(record, bytes) and is_one else None
 
 
 async def _entries(writer: Writer, space: str) -> list[Entry]:

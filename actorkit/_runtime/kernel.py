@@ -16,6 +16,7 @@ from actorkit._runtime.dispatcher import Dispatcher
 from actorkit._runtime.durable_mailbox import DurableMailbox
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.journals import Kept
+from actorkit._runtime.kept_letters import KeptLetters
 from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
 from actorkit._runtime.register import Register
 from actorkit._runtime.spilling import SpillFolder
@@ -24,7 +25,7 @@ from actorkit._runtime.timers import Timers
 from actorkit._runtime.topics import Topics, TopicWire
 from actorkit._runtime.watchdog import Watchdog
 from actorkit._runtime.writer import Writer
-from actorkit.events import StoreRepaired
+from actorkit.events import MessagesUnclaimed, StoreRepaired
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.storage.memory import MemoryStore
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
-    from actorkit._runtime.ports import Wire
+    from actorkit._runtime.ports import InPort, Wire
     from actorkit._runtime.specs import Spec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.system import System
@@ -68,6 +69,7 @@ class Kernel:
         self.timers = Timers(self.look)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
+        self._kept_letters = KeptLetters(self.writer, self.find_in_port)
         self.deadlocks = Deadlocks(self)
         self.dispatcher = Dispatcher(self.look, self.crash, self.deadlocks)
         self.context: Context = copy_context()
@@ -112,11 +114,24 @@ class Kernel:
             self.events.publish(StoreRepaired(self.writer.store.title, repair))
         if self.is_durable:
             await self.kept.read(self.writer)
+            await self.dead_letters.open(self._kept_letters, self.kept.claimed)
+            self.kept.letters = {letter.id: letter for letter in await self.dead_letters.read(sorted(self.kept.claimed))}
             await self.suspects.read(self.writer)
             for cell in self.cells.values():
                 for mailbox in cell.mailboxes.values():
                     if isinstance(mailbox, DurableMailbox):
                         mailbox.recover()
+
+    def report_unclaimed(self) -> None:
+        """The tree is up: says for which ports that do not exist there are messages in the store."""
+        for address, messages in self.kept.unclaimed.items():
+            self.events.publish(MessagesUnclaimed(address, messages))
+
+    @property
+    def kept_messages(self) -> int:
+        """How many messages wait in durable ports, and stay in the store when the system ends."""
+        mailboxes = [mailbox for cell in self.cells.values() for mailbox in cell.mailboxes.values() if mailbox.is_durable]
+        return sum(mailbox.counts().queued for mailbox in mailboxes)
 
     def note_wires(self, wires: Sequence[Wire]) -> None:
         """Who is wired to a durable port, or to a topic that one subscribes to, steps: see stepping.py."""
@@ -132,6 +147,7 @@ class Kernel:
     def stop(self) -> None:
         """Lets go of what is not trio's."""
         self._watchdog.stop()
+        self.dead_letters.close(self._kept_letters)
         self.spill_folder.close()
 
     def now(self) -> float:
@@ -195,6 +211,12 @@ class Kernel:
         actor, _, name = path.rpartition(".")
         cell = self.cells.get(actor)
         return cell.mailbox(name) if cell is not None and name in cell.in_ports else None
+
+    def find_in_port(self, path: str) -> InPort[Any, Any, Any] | None:
+        """The declaration of the port with this path."""
+        actor, _, name = path.rpartition(".")
+        cell = self.cells.get(actor)
+        return None if cell is None else cell.in_ports.get(name)
 
     # What is under way
 

@@ -55,7 +55,7 @@ class Mailbox:
         self.runs_here = not (port.is_async or cell.actor_class.actorkit_blueprint.has_batches)  # where who asks may run it
         self.streams = port.is_stream
         self.settings = port.settings
-        self.capacity = port.settings.capacity
+        self.capacity: int = port.settings.capacity
         self.limit = 0
         self.queue: deque[Any] = AttentiveQueue(self) if self.settings.is_attentive else deque()
         if cell.arrivals is NO_ARRIVALS:
@@ -97,6 +97,10 @@ class Mailbox:
     def address(self) -> str:
         """What others call it by: where a dead letter of it is sent again."""
         return self.path
+
+    def entries_of(self, item: Any) -> tuple[tuple[str, Key], ...]:
+        """The entries of the store that keep a message of this port, by space and key: none, as it is in memory only."""
+        return ()
 
     @property
     def servers(self) -> tuple[Cell, ...]:
@@ -353,10 +357,6 @@ class Mailbox:
         self.put_back(envelope)
         if self.cell.state == IDLE:
             self.dispatcher.make_ready(self.cell)
-
-    def entries_of(self, item: Any) -> tuple[tuple[str, Key], ...]:
-        """What the store has of a message of this port, and is to have no more once it is dealt with."""
-        return ()
 
     # Messages leave here, or by `processed += 1` in the cell.
 

@@ -81,12 +81,10 @@ class PortSettings:
             raise SpecError(complaint("in_port", "overflow", self.overflow, expected))
         if self.commit_every is None:
             return
-        match self.commit_every:
-            case (count, seconds):
-                check_count("in_port", "commit_every: messages", count, 1)
-                check_seconds("in_port", "commit_every: seconds", seconds)
-            case _:
-                raise SpecTypeError(complaint("in_port", "commit_every", self.commit_every, "(messages, seconds)"))
+        if not isinstance(self.commit_every, tuple) or len(self.commit_every) != 2:
+            raise SpecTypeError(complaint("in_port", "commit_every", self.commit_every, "(messages, seconds)"))
+        check_count("in_port", "commit_every: messages", self.commit_every[0], 1)
+        check_seconds("in_port", "commit_every: seconds", self.commit_every[1])
         if not self.durable:
             raise SpecError(complaint("in_port", "commit_every", self.commit_every, "none for a port that is not durable"))
 

@@ -21,7 +21,6 @@ from actorkit.policy.retry_budget import RetryBudget
 from actorkit.policy.rules import RecoveryAction
 from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 from actorkit.policy.traces import trace_of
-from actorkit.storage.store import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -253,19 +252,19 @@ class Recovery:
     def dead_letter(self, port: Mailbox, item: Any, reason: DeadLetterReason, error: ErrorContext | None = None) -> None:
         """Gives a message up: counts it, keeps it as a dead letter, tells its asker. The one way out for a message not handled."""
         port.count_dead_letter(reason)
-        if entries := port.entries_of(item):
-            self._cell.kernel.writer.submit(Changes(deletes=entries))
         envelope = item if type(item) is Envelope else None
         letters = self._cell.kernel.dead_letters
+        removes = port.entries_of(item)
         if envelope is None:
             if self._address is None or self._address[0] is not port:
                 self._address = (port, port.address)
-            letters.put(item, self._address[1], reason, error, int(error is not None))
+            letters.put(item, self._address[1], reason, error, int(error is not None), source=port, removes=removes)
         elif envelope.letter is not None:
-            letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts)
+            letters.put_back(envelope.letter, reason, envelope.failures, envelope.attempts, removes=removes)
         else:
             last = envelope.failures[-1] if envelope.failures else None
-            letters.put(envelope.message, port.address, reason, last, envelope.attempts, envelope.failures[:-1])
+            failed = envelope.attempts, envelope.failures[:-1]
+            letters.put(envelope.message, port.address, reason, last, *failed, source=port, removes=removes)
         if envelope is not None and envelope.is_ask:
             why = WITHOUT_FAILURE.get(reason, "the actor has ended") if error is None else f"its handler failed: {error.summary}"
             envelope.fail(f"{port.path} will not answer ({reason.value}): {why}", error)

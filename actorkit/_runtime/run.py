@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import field, frozen
 
-from actorkit._runtime.dead_letters import DeadLetter, DeadLetterQueue, DeadLetters
+from actorkit._runtime.dead_letters import DeadLetterQueue
 from actorkit._runtime.ledger import Ledger
+from actorkit._runtime.letters import DeadLetter, DeadLetters
 from actorkit._runtime.system import System, Tree
 from actorkit.errors import ActorkitError, SupervisionError
 from actorkit.events import ShutdownRequested
@@ -34,7 +35,8 @@ class RunReport:
         ledger: what became of every message.
         restarts: how often actors and supervisors were restarted.
         retries: how often a message was tried again by the same actor.
-        dead_letters: the messages that were given up, oldest first.
+        dead_letters: the messages that were given up, oldest first: those in the queue at the end; with a store, as many of
+            them as its `max_size` lets into memory, and none of an earlier run.
         errors: the last failures (1,000 at most), oldest first.
         duration: seconds.
         outcome: how it ended: `"completed"`, `"interrupted by SIGINT"`, …
@@ -143,7 +145,9 @@ class _Course:
                 await system.finish_streams()
             left = system.ledger().queued + system.ledger().spilled + system.ledger().in_flight
             if left and self._signal is None:
-                self.outcome = f"completed, but {left:,} messages could not be handled any more"
+                kept = system.kernel.kept_messages
+                fate = "could not be handled any more" if not kept else f"were not handled, and {kept:,} of them stay in the store"
+                self.outcome = f"completed, but {left:,} messages {fate}"
 
     @contextmanager
     def signals(self) -> Generator[None]:

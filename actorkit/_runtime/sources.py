@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorkit._runtime.steps import add, wait_for_key
+from actorkit._runtime.steps import add, check_alive, wait_for_key
 from actorkit._runtime.timers import Alarm
-from actorkit.errors import ActorNotRunning
 from actorkit.events import CleanupFailed
 from actorkit.storage.store import Changes
 
@@ -62,8 +61,7 @@ class Source:
         self._add(mailbox, message, None)
 
     def _add(self, mailbox: Durable, message: Any, key: str | None) -> None:
-        if self._life.ended:
-            raise ActorNotRunning(f"{self._cell.path}: incarnation {self._life.number} of this actor has ended, and sends no more")
+        check_alive(self._life, message)
         add(self._step.loose, mailbox, message, key, self._step.sealed)
         self._wait = LOOK_AFTER
         self._look_later()

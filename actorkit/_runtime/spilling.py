@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actorkit._runtime.overflow import Popped, SpillToDisk
-from actorkit._runtime.port_codecs import port_codec
+from actorkit._runtime.port_codecs import codec_of
 from actorkit.errors import DecodingError, EncodingError, SpecTypeError
 from actorkit.events import SpillFailed, SpillRepaired
 from actorkit.policy.checks import complaint
@@ -45,7 +45,7 @@ class SpillFolder:
         files = SpillFiles(folder, mailbox.path, max_bytes=MAX_BYTES)
         for repair in files.repairs:
             mailbox.cell.kernel.events.publish(SpillRepaired(mailbox.path, repair.messages, repair.reason))
-        return SpillToDisk(_Messages(files, port_codec(mailbox), mailbox), lasting=self._given is not None)
+        return SpillToDisk(_Messages(files, codec_of(mailbox.cell.in_ports[mailbox.name]), mailbox), lasting=self._given is not None)
 
     def close(self) -> None:
         """Removes a folder of its own."""

@@ -11,7 +11,7 @@ from actorkit._runtime.durable_mailbox import Durable, DurableMailbox
 from actorkit._runtime.journals import STATE
 from actorkit._runtime.sources import Source
 from actorkit._runtime.states import COMMITTING, HELD, IDLE
-from actorkit._runtime.steps import Step
+from actorkit._runtime.steps import Handling, Step
 from actorkit._runtime.waits import Envelope, staging
 from actorkit.policy.breaker import Outcome
 
@@ -37,7 +37,7 @@ class Stepping(Cell):
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor, *more: Any) -> None:
         super().__init__(kernel, spec, path, supervisor, *more)
         self.is_plain = False
-        self.step = Step(self)
+        self.step = Step(self)  # pyright: ignore[reportIncompatibleVariableOverride] - always there, in these
 
     @property
     def keeps_state(self) -> bool:
@@ -56,8 +56,11 @@ class Stepping(Cell):
 
     def own_context(self) -> Context:
         context = super().own_context()
-        context.run(staging.set, self.step)
+        self._stage_in(context, self.life)
         return context
+
+    def _stage_in(self, context: Context, life: Incarnation | None) -> None:
+        context.run(staging.set, None if life is None else Handling(self.step, life))
 
     # Handling
 
@@ -188,6 +191,8 @@ class Stepping(Cell):
     def live(self, life: Incarnation) -> None:
         self.step.is_doomed = False
         super().live(life)
+        if self.context is not None:
+            self._stage_in(self.context, life)
 
     def gather(self) -> None:
         super().gather()
@@ -210,7 +215,8 @@ class Stepping(Cell):
 
     @property
     def has_mail(self) -> bool:
-        return self.step.has_work or self.step.is_committing or super().has_mail
+        step = self.step
+        return step.has_work or step.is_committing or bool(step.sealed or step.loose) or super().has_mail
 
     @property
     def is_at_rest(self) -> bool:

@@ -24,13 +24,15 @@ from actorkit._runtime.kept_states import pack_state, unpack_state
 from actorkit._runtime.states import COMMITTING
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import DONE, Envelope
-from actorkit.errors import DecodingError
+from actorkit._runtime.wording import shown
+from actorkit.errors import ActorNotRunning, DecodingError
 from actorkit.storage.store import Changes, DamagedEntry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from actorkit._runtime.durable_mailbox import Durable
+    from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.sources import Source
     from actorkit._runtime.stepping import Stepping
@@ -95,21 +97,6 @@ class Step:
 
     # ------------------------------------------------------------------------------------------------ messages
 
-    def stage(self, mailbox: Durable, message: Any, key: str | None) -> Awaitable[None]:
-        """See `Stage`."""
-        if key is not None and key in mailbox.journal.arriving:
-            return self._stage_later(mailbox, message, key)
-        add(self.mine, mailbox, message, key, self.outputs)
-        return DONE
-
-    async def _stage_later(self, mailbox: Durable, message: Any, key: str) -> None:
-        await wait_for_key(mailbox, key)
-        add(self.mine, mailbox, message, key, self.outputs)
-
-    def stage_nowait(self, mailbox: Durable, message: Any) -> None:
-        """See `Stage`."""
-        add(self.mine, mailbox, message, None, self.outputs)
-
     @property
     def limit(self) -> int:
         """How many messages are to be handled in a row."""
@@ -173,7 +160,7 @@ class Step:
         for port, item, _ in self.handled:
             changes.deletes += port.entries_of(item)
             if type(item) is Envelope and item.letter is not None:
-                cell.kernel.dead_letters.resolved(item.letter)
+                cell.kernel.dead_letters.resolved(item.letter, changes)
                 item.letter = None
         outputs, self.outputs, self.sealed, self.loose = self.outputs + self.sealed + self.loose, [], [], []
         handled, self.handled = self.handled, []
@@ -281,6 +268,44 @@ class Step:
         """Waits until something was committed, or the cell need not wait for room any more."""
         self._changed = trio.Event()
         await self._changed.wait()
+
+
+class Handling:
+    """The stage of the handlers of one life."""
+
+    __slots__ = ("_life", "_step")
+
+    def __init__(self, step: Step, life: Incarnation) -> None:
+        self._step = step
+        self._life = life
+
+    def stage(self, mailbox: Durable, message: Any, key: str | None) -> Awaitable[None]:
+        """See `Stage`."""
+        if key is not None and key in mailbox.journal.arriving:
+            return self._stage_later(mailbox, message, key)
+        self._add(mailbox, message, key)
+        return DONE
+
+    async def _stage_later(self, mailbox: Durable, message: Any, key: str) -> None:
+        await wait_for_key(mailbox, key)
+        self._add(mailbox, message, key)
+
+    def stage_nowait(self, mailbox: Durable, message: Any) -> None:
+        """See `Stage`."""
+        self._add(mailbox, message, None)
+
+    def _add(self, mailbox: Durable, message: Any, key: str | None) -> None:
+        check_alive(self._life, message)
+        add(self._step.mine, mailbox, message, key, self._step.outputs)
+
+
+def check_alive(life: Incarnation, message: object) -> None:
+    """Raises `ActorNotRunning` when the life that sends this has ended."""
+    if life.ended:
+        raise ActorNotRunning(
+            f"{life.cell.path}: incarnation {life.number} of this actor has ended, so its late {shown(message)} is refused;"
+            " a handler that was cancelled must let trio.Cancelled pass"
+        )
 
 
 def add(outputs: list[Output], mailbox: Durable, message: Any, key: str | None, others: list[Output]) -> None:

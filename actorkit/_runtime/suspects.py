@@ -30,7 +30,7 @@ CLAIM: Final = "claim"
 DEATHS: Final = 3
 """At so many deaths a message was claimed that is to blame."""
 SUSPECTS: Final = 128
-"""The first so many messages of a port may have been in flight: a step is no longer (BATCH in dispatcher.py)."""
+"""The first so many messages of a port may have been in flight, as a step is no longer, but for what `commit_every` says."""
 
 
 class Suspects:
@@ -65,7 +65,8 @@ class Suspects:
         if self._deaths.get(_claim(mailbox.journal, envelope), 0) >= DEATHS:
             mailbox.dead_letter_arrival(envelope, DeadLetterReason.CRASHED_PROCESS)
             return False
-        if place < SUSPECTS:
+        every = mailbox.settings.commit_every
+        if place < (SUSPECTS if every is None else max(SUSPECTS, every[0])):
             envelope.is_suspect = True
             self.left += 1
         return True

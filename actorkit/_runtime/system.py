@@ -308,6 +308,7 @@ class System:
                         await self.kernel.open_store()
                         await self.cascade.start()
                         self.cascade.start_sources()
+                        self.kernel.report_unclaimed()
                         error = None
                         yield
                         await self._stop_in_order()
@@ -340,8 +341,7 @@ class System:
         try:
             if not self._stopped:
                 await self.cascade.stop(ExitReason.SHUTDOWN, -math.inf)
-                self._is_over()
-            await self.kernel.writer.close()
+                await self._is_over()
         finally:  # Ctrl-C may have ended that wait; the host is shielded, and would never be left
             self._leave.set()
 
@@ -370,7 +370,7 @@ class System:
                 lambda: self._work_off(began),
             )
             await self.cascade.stop(ExitReason.SHUTDOWN, math.inf)
-            self._is_over()
+            await self._is_over()
 
     async def _work_off(self, began: float) -> None:
         """Waits until what is queued is handled, and what sources and `on_drained` still do is done.
@@ -390,10 +390,11 @@ class System:
         for end, cell in busy:
             cell.stop_by = end
 
-    def _is_over(self) -> None:
+    async def _is_over(self) -> None:
         """Nothing runs any more."""
         self.cascade.retire_all(DeadLetterReason.SHUTDOWN)
         self._stopped = True
+        await self.kernel.writer.close()
         self.kernel.events.close()
         self._top_ended.set()
         self.kernel.look()

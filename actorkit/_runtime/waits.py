@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actorkit._runtime.cell import Cell
-    from actorkit._runtime.dead_letters import DeadLetter
     from actorkit._runtime.dispatcher import Dispatcher
+    from actorkit._runtime.letters import DeadLetter
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.reply_streams import Rows
     from actorkit._runtime.steps import Stage

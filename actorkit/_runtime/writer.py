@@ -47,6 +47,7 @@ class Writer:
         self._is_open = False
         self._sleeper: trio.lowlevel.Task | None = None
         self._idle = trio.Event()
+        self._one_at_a_time = trio.Lock()
 
     # Anything else than `write`
 
@@ -65,10 +66,16 @@ class Writer:
         """Calls a method of the store's: in a thread if it may block, but inline under a virtual clock, which would run on meanwhile."""
         if self._is_inline:
             return method(*args)
-        with time_stands_still():
-            return await trio.to_thread.run_sync(method, *args)
+        async with self._one_at_a_time:
+            with time_stands_still():
+                return await trio.to_thread.run_sync(method, *args)
 
     # Writing
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the store can't be written for now; what drains is written all the same."""
+        return self._is_stuck
 
     @property
     def is_idle(self) -> bool:

@@ -93,7 +93,7 @@ class ErrorContext:
         last_seen: the same in UTC, for records.
         recovery_attempts: how often the message had been tried before this time.
         metadata: whatever else is known. The runtime sets "known_poison" when this kind of failure has made a
-            message poison before.
+            message poison before, and "exception_type" where `exception` could not be kept: in what comes from a store.
         exception: what was raised, or None.
         fingerprint: the kind of failure, see `fingerprint`.
     """
@@ -147,8 +147,14 @@ class ErrorContext:
     def stack_trace(self) -> str:
         """The text given, or else the exception's traceback with its causes, cut at a length of 16,000."""
         if self._stack_trace is None:
-            _set(self, "_stack_trace", "" if self.exception is None else printed(self.exception, self._traces(self.exception)))
+            _set(self, "_stack_trace", self.print_trace())
         return self._stack_trace or ""
+
+    def print_trace(self) -> str:
+        """As `stack_trace`, but does not keep the text if it has to be made: for who needs it once."""
+        if self._stack_trace is not None:
+            return self._stack_trace
+        return "" if self.exception is None else printed(self.exception, self._traces(self.exception))
 
     def _traces(self, exception: BaseException) -> Mapping[int, Trace]:
         return {id(exception): self._trace} if isinstance(self._trace, Trace) else self._trace
@@ -165,12 +171,19 @@ class ErrorContext:
             _set(self, "_trace", let_go(exception))
 
     @property
+    def exception_type(self) -> str:
+        """The name of the type of what was raised; "" if nothing was. A group of one has its member's."""
+        if self.exception is not None:
+            return type(only_member(self.exception)).__name__
+        return str(self.metadata.get("exception_type", ""))
+
+    @property
     def summary(self) -> str:
         """What was raised, on one line: `KeyError: 'mocha'`."""
         return one_line(self._named_message())
 
     def _named_message(self) -> str:
-        name = "" if self.exception is None else type(only_member(self.exception)).__name__
+        name = self.exception_type
         return self.error_message if name in ("", self.error_message) else f"{name}: {self.error_message}"
 
     def __str__(self) -> str:

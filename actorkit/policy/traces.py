@@ -49,6 +49,9 @@ class Trace(NamedTuple):
 
 NOWHERE = Trace((), "", 0)
 _known: dict[tuple[int, ...], Trace] = {}
+_texts: dict[int, tuple[Trace, str]] = {}
+_LOOKS_INTO_FRAMES = (AttributeError, ImportError, NameError, SyntaxError)
+"""Of these, Python prints more than the way: what else may have been meant."""
 
 
 def trace_of(exception: BaseException) -> Trace:
@@ -95,6 +98,19 @@ def inside(exception: BaseException) -> list[BaseException]:
     return found if not isinstance(exception, BaseExceptionGroup) else [*found, *exception.exceptions]
 
 
+def _steps_printed(trace: Trace) -> str:
+    """What stands above the exception itself; known, where one was printed that took the same way."""
+    known = _texts.get(id(trace))
+    if known is not None and known[0] is trace:
+        return known[1]
+    stack = traceback.StackSummary.from_list([step.summary for step in trace.steps])
+    text = "".join(["Traceback (most recent call last):\n", *stack.format()])
+    if len(_texts) >= KNOWN_TRACES:
+        _texts.clear()
+    _texts[id(trace)] = trace, text
+    return text
+
+
 def printed(exception: BaseException, traces: Mapping[int, Trace]) -> str:
     """An exception with its causes, as Python prints it, at most `LONGEST_TRACE` characters.
 
@@ -104,6 +120,10 @@ def printed(exception: BaseException, traces: Mapping[int, Trace]) -> str:
     """
     # Some exceptions Python itself cannot print, such as a SyntaxError whose text is no string.
     with suppress(Exception):
+        trace = trace_of(exception) if exception.__traceback__ is not None else traces.get(id(exception), NOWHERE)
+        if trace.steps and not inside(exception) and not isinstance(exception, _LOOKS_INTO_FRAMES):
+            told = traceback.TracebackException(type(exception), exception, None)
+            return cut("".join([_steps_printed(trace), *told.format_exception_only()]), LONGEST_TRACE)
         told = traceback.TracebackException.from_exception(exception)
         left = [(told, exception)]
         while left:

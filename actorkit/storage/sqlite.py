@@ -13,12 +13,16 @@ from zlib import crc32
 
 from actorkit.errors import StorageError, StoreBlocked
 from actorkit.storage import sqlite_schema as schema
+from actorkit.storage.sqlite_errors import ends_writing, explained, says_full
 from actorkit.storage.sqlite_files import Ballast, Lock, Witness, Witnessed
 from actorkit.storage.sqlite_rows import ROW, Rows, merged, readable, sound
 from actorkit.storage.store import Changes, DamagedEntry, Entry, Key, Opening
 
 _PAGES: Final = 1_000  # in the write-ahead log, after which they are moved to the database
+_LEAST: Final = 64 * ROW  # bytes of changes, roughly, before which that is not done
+_GROWTH: Final = _PAGES * 4_096  # bytes of growth of the log's file, after which that is done as well
 _LARGE_LOG: Final = 64 * 2**20  # bytes of the log's file, after which it is cut off
+_LEFT_FREE: Final = 2**20  # bytes of a full disk that moving the log must not fill
 
 _COMMITS = "UPDATE meta SET commits = ? WHERE incarnation = ?"
 _OPENED = "UPDATE meta SET commits = ?, incarnation = ?, is_clean = 0"
@@ -32,16 +36,12 @@ _SPACES = (
     " AND EXISTS (SELECT 1 FROM entry WHERE space = space.id) ORDER BY name"
 )
 
-_FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
-_LOCKED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-
 
 class SqliteStore:
     """Keeps everything in one SQLite file, which is made if it is not there, for its owner only.
 
     Beside it there are SQLite's own `-wal` and `-shm` while it is open, and `.lock`, `.hw` (how many commits there were: finds losses
-    that SQLite itself does not notice) and `.ballast` (4 MiB of room for when the disk is full). A copy comes from `backup`, or is the
+    that SQLite itself does not notice) and `.ballast` (8 MiB of room for when the disk is full). A copy comes from `backup`, or is the
     file alone once the store is closed. After a kill the opening checks the whole file.
 
     A damaged entry is read as a `DamagedEntry`; a file that is damaged beyond that is refused, and never made anew.
@@ -82,7 +82,9 @@ class SqliteStore:
         self._failure = ""  # after which nothing is written any more
         self._database = self._incarnation = b""
         self._commits = 0
-        self._most = _PAGES * ROW  # bytes after which it is moved: learned from how large it then is
+        self._log = f"{self.path}-wal"
+        self._log_size = 0  # of its file, when it was moved; the file is written from its start then, and does not shrink
+        self._most = _PAGES * ROW  # bytes after which it is moved: learned from how many pages they were the last time
 
     may_block = True
 
@@ -212,7 +214,9 @@ class SqliteStore:
         with self._writing:
             self._check_writable()
             if not self._ballast.take():
-                return False
+                self._shrink()
+                if not self._ballast.take():
+                    return False
             try:
                 self._transact(None)
             except StoreBlocked:
@@ -249,16 +253,48 @@ class SqliteStore:
                 self._rows.forget()
                 if writer.in_transaction:
                     writer.execute("ROLLBACK")
-                if _name(error) in _FULL:
-                    self._ballast.release()
-                    with suppress(StorageError):  # the log, once it is moved, is room as well
-                        self._checkpoint("TRUNCATE")
+                if says_full(error):
+                    self._make_room()
                 raise
         self._commits += 1
 
+    # ---- after a commit, or instead of one
+
+    def _make_room(self) -> None:
+        """On a full disk: lets the ballast go, and moves the log if there then is room for what it adds to the database.
+
+        The log is then written from its start, and what drains can go on for ever. Without that room it goes on in the ballast's place.
+        """
+        assert self._writer is not None
+        self._ballast.release()
+        with suppress(StorageError), self._explaining():
+            pages, size = (int(str(schema.pragma(self._writer, name))) for name in ("page_count", "page_size"))
+            if pages * size - os.stat(self.path).st_size < self._ballast.free() - _LEFT_FREE:
+                self._checkpoint("TRUNCATE")
+        self._most = _LEAST
+
+    def _shrink(self) -> None:
+        """Gives some of what has been deleted back to the disk: a store that was drained has then made room for itself."""
+        writer = self._writer
+        assert writer is not None
+
+        def change() -> None:
+            for _ in range(_PAGES):  # one page each: Python takes one step of this statement, and no more
+                writer.execute("PRAGMA incremental_vacuum(1)")
+
+        with suppress(StorageError):
+            self._transact(change)
+            self._checkpoint("TRUNCATE")
+
     def _follow_up(self) -> None:
         """Moves the log if it is long, and writes the witness if it is time. The next write finds out if that went wrong."""
-        is_long, is_due = self._rows.written >= self._most, self._witness.is_due
+        is_due = self._witness.is_due
+        try:
+            is_long = self._rows.written >= self._most or os.stat(self._log).st_size > self._log_size + _GROWTH
+        except OSError as error:  # what is in it is safe once it is moved, but nothing more would be
+            self._checkpoint()
+            self._failure = f"{self.title}: somebody has taken its -wal file away; start again, and all that was kept is there"
+            raise StorageError(self._failure) from error
         is_moved = False
         if is_long or (is_due and self._synchronous == "NORMAL"):
             with suppress(StorageError):
@@ -271,10 +307,12 @@ class SqliteStore:
         assert self._writer is not None
         with self._explaining():
             _, pages, moved = self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            if mode == "PASSIVE" and pages == moved and os.stat(f"{self.path}-wal").st_size > _LARGE_LOG:
+            with suppress(FileNotFoundError):
+                self._log_size = os.stat(self._log).st_size
+            if mode == "PASSIVE" and pages == moved and self._log_size > _LARGE_LOG:
                 return self._checkpoint("TRUNCATE")
         if mode == "PASSIVE" and pages > 0 and self._rows.written:
-            self._most = min(max(_PAGES * self._rows.written // pages, _PAGES * ROW // 4), _PAGES * 4_096)
+            self._most = min(max(_PAGES * self._rows.written // pages, _LEAST), _GROWTH)
         self._rows.written = 0
         return bool(pages == moved)
 
@@ -343,25 +381,7 @@ class SqliteStore:
             what = f" {error.filename!r}" if error.filename else ""
             raise StorageError(f"{self.title} can't be used:{what} {error.strerror}; see to its directory and permissions") from error
         except sqlite3.Error as error:
-            raise self._explained(error) from error
-
-    def _explained(self, error: sqlite3.Error) -> StorageError:
-        name = _name(error)
-        said = f"SQLite says: {error}{name and f', {name}'}"
-        if name in _FULL:
-            return StoreBlocked(f"{self.title} can't be written for now: make room on its disk ({said})")
-        if name.startswith(_LOCKED):
-            return StoreBlocked(f"{self.title} can't be written for now: somebody locks the file; end what else has it open ({said})")
-        if name.startswith(_DAMAGED):
-            self._failure = f"{self.title} is damaged: restore a backup ({said})"
-        elif name.startswith("SQLITE_IOERR"):  # never tried again: a disk that has once failed to write may say that it has written
-            self._failure = f"{self.title}: its disk fails; see to it, then start again, and what was kept is there ({said})"
-        else:
-            return StorageError(f"{self.title} can't be used: see to its directory, disk and permissions ({said})")
-        return StorageError(self._failure)
-
-
-def _name(error: BaseException) -> str:
-    """What SQLite calls it: `SQLITE_FULL`; nothing if it is none of its errors."""
-    name: str = getattr(error, "sqlite_errorname", "")
-    return name
+            problem = explained(error, self.title)
+            if ends_writing(error):
+                self._failure = str(problem)
+            raise problem from error

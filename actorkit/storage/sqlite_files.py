@@ -12,10 +12,10 @@ from zlib import crc32
 from attrs import frozen
 
 from actorkit.errors import StorageError
-from actorkit.storage.segments import OPENING, write_all
+from actorkit.storage.segments import OPENING
 
-BALLAST_SIZE: Final = 4 * 2**20
-"""Bytes that are given back to a full disk, so that what is there can still be worked off."""
+BALLAST_SIZE: Final = 8 * 2**20
+"""Bytes that are given back to a full disk: twice what the write-ahead log usually is, which can then be moved."""
 PERIOD: float = 1.0
 """Seconds between two writings of the witness."""
 
@@ -133,12 +133,10 @@ class Witness:
         self._due = time.monotonic() + PERIOD
         text = f"{seen.database.hex()} {seen.incarnation.hex()} {seen.commits}".encode()
         with suppress(OSError):
-            descriptor = os.open(f"{self._path}.new", OPENING | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                write_all(os.pwrite, descriptor, text + b" " + _checksum(text), 0)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with os.fdopen(os.open(f"{self._path}.new", OPENING | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(text + b" " + _checksum(text))
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(f"{self._path}.new", self._path)
 
 
@@ -157,20 +155,21 @@ class Ballast:
             if os.lstat(self._path).st_size == BALLAST_SIZE:
                 return True
         try:
-            if shutil.disk_usage(os.path.dirname(self._path)).free < 2 * BALLAST_SIZE:
+            if self.free() < 2 * BALLAST_SIZE:
                 return False
-            descriptor = os.open(self._path, OPENING | os.O_CREAT, 0o600)
-            try:
+            with os.fdopen(os.open(self._path, OPENING | os.O_CREAT, 0o600), "wb") as file:
                 if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(descriptor, 0, BALLAST_SIZE)
+                    os.posix_fallocate(file.fileno(), 0, BALLAST_SIZE)
                 else:
-                    write_all(os.pwrite, descriptor, bytes(BALLAST_SIZE), 0)
-            finally:
-                os.close(descriptor)
+                    file.write(bytes(BALLAST_SIZE))
         except OSError:
             self.release()
             return False
         return True
+
+    def free(self) -> int:
+        """Bytes that the disk has beside it."""
+        return shutil.disk_usage(os.path.dirname(self._path)).free
 
     def release(self) -> None:
         """Gives the room back to the disk."""

@@ -63,6 +63,7 @@ def connect(path: str, mode: Literal["ro", "rw"], synchronous: str = "FULL") -> 
             "trusted_schema = OFF",
             "cell_size_check = ON",
             "mmap_size = 0",
+            "secure_delete = OFF",  # where it is on (Debian), every page of a large body is written once more when that is deleted
             "wal_autocheckpoint = 0",
             f"synchronous = {synchronous}",
             "fullfsync = ON",  # macOS: without it, FULL would not survive a power loss
@@ -140,6 +141,7 @@ def create(path: str) -> None:
     with new_file(path) as new:
         connection = connect(new, "rw")
         try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # lets the file be made smaller
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection)
             connection.execute("PRAGMA journal_mode = WAL")

@@ -223,3 +223,29 @@ def test_an_error_cannot_be_changed_and_equals_only_itself() -> None:
 
 def test_an_error_can_be_copied_with_changes() -> None:
     assert evolve(context(ValueError("x")), recovery_attempts=4).recovery_attempts == 4
+
+
+# What was raised, where it could not be kept
+
+
+def test_the_type_of_what_was_raised_is_known_by_its_name() -> None:
+    alone = ExceptionGroup("one", [KeyError("speed")])
+
+    assert [context(each).exception_type for each in (KeyError("speed"), alone)] == ["KeyError", "KeyError"]
+    assert context().exception_type == ""
+
+
+def test_without_the_exception_itself_metadata_say_its_type() -> None:
+    error = context(error_message="'speed'", metadata={"exception_type": "KeyError"})
+
+    assert (error.exception_type, error.summary) == ("KeyError", "KeyError: 'speed'")
+
+
+def test_a_trace_that_is_printed_is_not_kept_and_the_same_as_the_stack_trace() -> None:
+    error = context(ValueError("mine"))
+    printed = error.print_trace()
+
+    assert error.print_trace() is not printed
+    assert error.stack_trace == printed
+    assert error.print_trace() is error.stack_trace
+    assert (context(stack_trace="given").print_trace(), context().print_trace()) == ("given", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import weakref
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
@@ -89,6 +90,18 @@ def test_without_its_frames_an_exception_reads_the_same(way: Callable[[], None])
     assert printed(error, traces) == before
     assert before.count("\n") > 2
     assert error.__traceback__ is None
+
+
+def misspelt() -> None:
+    _ = cast("Any", "tea").uper()
+
+
+@pytest.mark.parametrize("way", [*WAYS, misspelt], ids=lambda way: str(way.__name__))
+def test_with_its_frames_an_exception_reads_as_python_prints_it_time_and_again(way: Callable[[], None]) -> None:
+    errors = [raised(way), raised(way)]
+
+    for error in errors:
+        assert printed(error, {}) == "".join(traceback.format_exception(error))
 
 
 def test_one_that_was_never_raised_reads_the_same() -> None:

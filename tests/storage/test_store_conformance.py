@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from actorkit import MemoryStore, SqliteStore, StorageError, Store
+from actorkit import MemoryStore, PostgresStore, SqliteStore, StorageError, Store
 from actorkit.storage.store import LARGEST_BODY, Changes, Key, Opening
+from tests.storage.postgres_server import Server, unused_name
 
 LARGEST_KEY = 2**63 - 1
 
@@ -19,26 +20,34 @@ Maker = Callable[[], Store]
 """Makes a store that has what the one before it had, after that was closed."""
 
 
-def memory(folder: Path) -> Maker:
+def memory(request: pytest.FixtureRequest) -> Maker:
     """The same object each time: there is nothing else that could keep it."""
     store = MemoryStore()
     return lambda: store
 
 
-def sqlite(folder: Path) -> Maker:
+def sqlite(request: pytest.FixtureRequest) -> Maker:
+    folder: Path = request.getfixturevalue("tmp_path")
     return lambda: SqliteStore(folder / "a store.db")
 
 
-def sqlite_normal(folder: Path) -> Maker:
+def sqlite_normal(request: pytest.FixtureRequest) -> Maker:
+    folder: Path = request.getfixturevalue("tmp_path")
     return lambda: SqliteStore(folder / "a store.db", synchronous="NORMAL")
 
 
-MAKERS: list[Callable[[Path], Maker]] = [memory, sqlite, sqlite_normal]
+def postgres(request: pytest.FixtureRequest) -> Maker:
+    server: Server = request.getfixturevalue("postgres_server")
+    name = unused_name()
+    return lambda: PostgresStore(server.dsn(), name=name)
+
+
+MAKERS: list[Callable[[pytest.FixtureRequest], Maker]] = [memory, sqlite, sqlite_normal, postgres]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
-    maker: Maker = request.param(tmp_path)
+def make_store(request: pytest.FixtureRequest) -> Maker:
+    maker: Maker = request.param(request)
     return maker
 
 
