@@ -36,7 +36,6 @@ class Durable(Mailbox):
     __slots__ = ()
 
     journal: Journal
-    writing: dict[Waiter, Changes]
     is_durable: ClassVar[bool] = True
 
     # In
@@ -140,12 +139,12 @@ class Durable(Mailbox):
         letter = message.letter.id if type(message) is Envelope and message.letter is not None else None
         number = self.journal.post(changes, waiter.body, waiter.key, letter)
         waiter.mailbox = self  # so that whoever gives up can take it back
-        self.writing[waiter] = changes
+        waiter.changes = changes
         self.capacity -= 1
         self.cell.kernel.writer.submit(changes, partial(self._written, waiter, number))
 
     def _written(self, waiter: Waiter, number: int) -> None:
-        del self.writing[waiter]
+        waiter.changes = None
         self.capacity += 1
         if waiter.key is not None:
             self.journal.arrived(waiter.key)
@@ -164,11 +163,11 @@ class Durable(Mailbox):
         return self
 
     def leave_room(self, waiter: Waiter) -> None:
-        changes = self.writing.get(waiter)
+        changes = waiter.changes
         if changes is None:
             super().leave_room(waiter)
         elif self.cell.kernel.writer.withdraw(changes):
-            del self.writing[waiter]
+            waiter.changes = None
             self.capacity += 1
             waiter.mailbox = waiter.item = None
             if waiter.key is not None:
@@ -213,10 +212,9 @@ class Durable(Mailbox):
 class DurableMailbox(Durable):
     """The queue of a durable port."""
 
-    __slots__ = ("journal", "writing")
+    __slots__ = ("journal",)
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
-        self.writing = {}
         super().__init__(cell, port)
         self.journal = Journal(self)
         if cell.kernel.kept.is_read:
