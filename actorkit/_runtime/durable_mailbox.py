@@ -41,18 +41,21 @@ class Durable(Mailbox):
     # In
 
     def send(self, message: Any) -> Awaitable[None]:
-        return self.send_with_key(message, None)
-
-    def send_with_key(self, message: Any, key: str | None) -> Awaitable[None]:
-        """As `send`; a message with a key that was accepted lately is not accepted again."""
         if not isinstance(message, self.types):
             raise self.wrong_type(message)
         stage = staging.get()
         if stage is not None:
-            return stage.stage(self, message, key)
-        if key is not None:
-            return self._send_once(message, key)
+            return stage.stage(self, message, None)
         return self.post(Waiter(self.dispatcher, message))
+
+    def send_with_key(self, message: Any, key: str | None) -> Awaitable[None]:
+        """As `send`; a message with a key that was accepted lately is not accepted again."""
+        if key is None:
+            return self.send(message)
+        if not isinstance(message, self.types):
+            raise self.wrong_type(message)
+        stage = staging.get()
+        return self._send_once(message, key) if stage is None else stage.stage(self, message, key)
 
     async def _send_once(self, message: Any, key: str) -> None:
         journal = self.journal
