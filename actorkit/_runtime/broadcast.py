@@ -105,7 +105,7 @@ class Broadcast(Waiter):
 
     @property
     def parts(self) -> Sequence[Waiter]:
-        return [copy for copy in self.copies if not copy.done]
+        return [part for copy in self.copies if not copy.done for part in copy.parts]
 
     def give(self, mailbox: Mailbox, message: Any) -> None:
         """One more receiver: it takes the message, or a copy waits at its door."""

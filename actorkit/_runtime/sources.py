@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorkit._runtime.steps import add, check_alive, wait_for_key
 from actorkit._runtime.timers import Alarm
+from actorkit._runtime.waits import DONE
 from actorkit.events import CleanupFailed
 from actorkit.storage.store import Changes
 
@@ -45,9 +46,17 @@ class Source:
 
     # Sending
 
-    async def stage(self, mailbox: Durable, message: Any, key: str | None) -> None:
+    def stage(self, mailbox: Durable, message: Any, key: str | None) -> Awaitable[None]:
         """See `Stage`."""
         self._look()
+        dispatcher = mailbox.dispatcher
+        if key is not None or dispatcher.budget <= 0 or self._is_far_ahead:
+            return self._stage_later(mailbox, message, key)
+        dispatcher.budget -= 1
+        self._add(mailbox, message, None)
+        return DONE
+
+    async def _stage_later(self, mailbox: Durable, message: Any, key: str | None) -> None:
         await wait_for_key(mailbox, key)
         while self._is_far_ahead:
             await self._step.change()

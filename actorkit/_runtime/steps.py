@@ -203,7 +203,8 @@ class Step:
         for port, item, answer in handled:
             port.processed += 1
             if type(item) is Envelope:
-                item.wake(answer)
+                if item.is_ask:
+                    item.wake(answer)
                 if item.attempts:
                     cell.recovery.handled_after_all(item)
                 if item.is_suspect:
