@@ -36,6 +36,8 @@ from actorkit._runtime.event_stream import Subscription
 from actorkit._runtime.ledger import Ledger, PortCounts
 
 # What survives the process
+from actorkit._runtime.checkpoint_store import Checkpoint
+from actorkit._runtime.checkpoints import CheckpointRecoveryManager
 from actorkit.storage.memory import MemoryStore
 from actorkit.storage.store import Store
 
@@ -56,6 +58,7 @@ from actorkit.errors import (
     AskFailed,
     BulkheadFull,
     CallRejected,
+    CheckpointError,
     CircuitOpenError,
     CommunicationError,
     DeadlockError,
@@ -66,6 +69,7 @@ from actorkit.errors import (
     LedgerImbalance,
     MailboxFull,
     MessageTypeError,
+    NoCheckpointError,
     PermanentError,
     PoisonMessageError,
     PortConnectionError,
@@ -99,6 +103,9 @@ __all__ = [
     "BulkheadFull",
     "CallRejected",
     "CascadeManager",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointRecoveryManager",
     "ChildCounts",
     "ChildInfo",
     "ChildSpec",
@@ -130,6 +137,7 @@ __all__ = [
     "MailboxFull",
     "MemoryStore",
     "MessageTypeError",
+    "NoCheckpointError",
     "NoRetry",
     "OnExhausted",
     "OutEnd",

@@ -423,3 +423,68 @@ class DeadlockFound(Event):
 
     def __str__(self) -> str:
         return f"{self.path} would have waited for ever: {' → '.join(self.circle)}"
+
+
+@frozen
+class CheckpointTaken(Event):
+    """A checkpoint of an actor's state was kept; `size` is in bytes."""
+
+    checkpoint_id: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: checkpoint {self.checkpoint_id} taken ({self.size:,} bytes)"
+
+
+@frozen
+class CheckpointFailed(Event):
+    """A checkpoint could not be taken: `snapshot` raised, or returned what can't be kept. The actor goes on."""
+
+    level: ClassVar[int] = ERROR
+    error: BaseException
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path}: no checkpoint could be taken: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class StateRestored(Event):
+    """A new life of an actor has taken over a state that was kept: `source` says which, such as "checkpoint 7"."""
+
+    level: ClassVar[int] = INFO
+    source: str
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.path} restored from {self.source} (incarnation {self.incarnation})"
+
+
+@frozen
+class StateNotRestored(Event):
+    """A state that was kept can't be read, or `restore` raised; the one before it is tried next, and at last a fresh start."""
+
+    level: ClassVar[int] = ERROR
+    source: str
+    error: BaseException
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be restored from {self.source}: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class RecoveryStep(Event):
+    """One step of a recovery that somebody asked for: "paused", "resumed from checkpoint 7", "resumed afresh", "not resumed"."""
+
+    level: ClassVar[int] = INFO
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.step}"

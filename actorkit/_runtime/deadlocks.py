@@ -83,9 +83,15 @@ class Deadlocks:
     @contextmanager
     def waiting_for(self, supervisor: Supervisor, stops: Sequence[Cell]) -> Generator[None]:
         """The block waits for a supervisor's turn, and for these actors to stop. Raises as `check`, before it begins."""
-        owner = self.waiting_one()
         what = f"for supervisor {supervisor.path}" + (f" to stop {', '.join(each.path for each in stops)}" if stops else "")
-        waits: list[Wait[Any]] = [Wait(owner, (node,), f"{name_of(owner)} waits {what}") for node in (supervisor, *stops)]
+        with self.waiting(what, (supervisor, *stops)):
+            yield
+
+    @contextmanager
+    def waiting(self, what: str, nodes: Sequence[Node]) -> Generator[None]:
+        """The block waits for all of these to go on; `what` for is for people. Raises as `check`, before it begins."""
+        owner = self.waiting_one()
+        waits: list[Wait[Any]] = [Wait(owner, (node,), f"{name_of(owner)} waits {what}") for node in nodes]
         for wait in waits:
             self._check(wait)
         for wait in waits:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.checkpoint_store import CheckpointStore
     from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
@@ -57,6 +58,7 @@ class Kernel:
         self.rng = Random(seed)
         self.events = EventStream()
         self.writer = Writer(self, MemoryStore() if store is None else store)
+        self.checkpoints: CheckpointStore  # made with the system
         self.timers = Timers(self.look)
         self.topics = Topics(self)
         self.dead_letters = dead_letters
@@ -102,6 +104,7 @@ class Kernel:
         opening = await self.writer.open()
         for repair in opening.repairs:
             self.events.publish(StoreRepaired(self.writer.store.title, repair))
+        await self.checkpoints.open()
 
     def stop(self) -> None:
         """Lets go of what is not trio's."""

@@ -23,6 +23,7 @@ from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell
+from actorkit._runtime.restoring import HandedOn
 from actorkit._runtime.states import IDLE
 from actorkit._runtime.timers import Alarm
 from actorkit.errors import SupervisionError
@@ -30,11 +31,12 @@ from actorkit.events import ActorStopped
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actorkit._runtime.group_specs import KeyedSpec
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
+    from actorkit._runtime.restoring import KeptState
     from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit.policy.taxonomy import ErrorContext
@@ -103,9 +105,8 @@ class KeyedChild(ActorChild):
         super().__init__(cell, spec)
         self._keeper = keeper
 
-    @property
-    def carried(self) -> tuple[object, int] | None:
-        return self.cell.kept
+    async def states_to_try(self) -> Sequence[KeptState]:
+        return () if self.cell.kept is None else (HandedOn("what is kept of its key", self.cell.kept, required=True),)
 
     def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self._keeper.out += not self.quarantined

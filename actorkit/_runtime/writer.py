@@ -48,6 +48,11 @@ class Writer:
         self._sleeper: trio.lowlevel.Task | None = None
         self._idle = trio.Event()
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether `call` takes a thread, and so a wait."""
+        return not self._is_inline
+
     # Anything else than `write`
 
     async def open(self) -> Opening:
