@@ -38,6 +38,7 @@ from actorkit._runtime.ledger import Ledger, PortCounts
 # What survives the process
 from actorkit._runtime.checkpoint_store import Checkpoint
 from actorkit._runtime.checkpoints import CheckpointRecoveryManager
+from actorkit._runtime.cuts import Cut
 from actorkit.storage.memory import MemoryStore
 from actorkit.storage.store import Store
 
@@ -115,6 +116,7 @@ __all__ = [
     "Classification",
     "Classifier",
     "CommunicationError",
+    "Cut",
     "DeadLetter",
     "DeadLetterQueue",
     "DeadLetterReason",

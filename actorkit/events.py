@@ -488,3 +488,40 @@ class RecoveryStep(Event):
 
     def __str__(self) -> str:
         return f"{self.path} {self.step}"
+
+
+@frozen
+class CutTaken(Event):
+    """A consistent cut of the whole system was kept."""
+
+    level: ClassVar[int] = INFO
+    cut_id: int
+    actors: int
+    messages: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: cut {self.cut_id} taken, of {self.actors} actors with {self.messages} messages"
+
+
+@frozen
+class CutFailed(Event):
+    """A cut could not be taken, as `why` says; nothing was changed, and the cuts before it stay."""
+
+    level: ClassVar[int] = ERROR
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: no cut could be taken: {self.why}"
+
+
+@frozen
+class CutRecovered(Event):
+    """All actors were put back to a cut; `dropped` messages that were queued before that are gone."""
+
+    level: ClassVar[int] = WARNING
+    cut_id: int
+    messages: int
+    dropped: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: put back to cut {self.cut_id}, with {self.messages} messages; {self.dropped} that were queued are gone"

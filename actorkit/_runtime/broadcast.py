@@ -152,6 +152,16 @@ class Copy(Waiter):
         super().__init__(broadcast.dispatcher, message)
         self._broadcast = broadcast
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether another receiver has the message already, so that this one is to get it, come what may."""
+        return self._broadcast.is_out
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its sender has gone."""
+        return self._broadcast.gone
+
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """It is in."""
         if not self.done:

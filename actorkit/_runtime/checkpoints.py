@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
-from attrs import define
 
 from actorkit._runtime.boundaries import at_boundary, is_between
 from actorkit._runtime.checkpoint_store import Checkpoint, CheckpointStore, KeptCheckpoint
+from actorkit._runtime.cut_manager import CutManager
 from actorkit._runtime.dependencies import needs_of, node_of
 from actorkit._runtime.group_specs import KeyedSpec
 from actorkit._runtime.groups import GroupCell
+from actorkit._runtime.recoveries import Patient, Recoveries, child_of
 from actorkit._runtime.ref import ActorRef
 from actorkit.errors import CheckpointError, NoCheckpointError, SupervisionError
-from actorkit.events import RecoveryStep
 from actorkit.policy.checkpoint import recovery_order
-from actorkit.policy.checks import check_type
+from actorkit.policy.checks import check_seconds, check_type
 
 if TYPE_CHECKING:
-    from actorkit._runtime.actor_child import ActorChild
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.cuts import Cut
     from actorkit._runtime.kernel import Kernel
-    from actorkit._runtime.supervisor import Supervisor
-
-
-@define(eq=False)
-class _Patient:
-    """An actor that is being recovered."""
-
-    cell: Cell
-    child: ActorChild
-    states: list[KeptCheckpoint]
-    was_waiting: bool = False
-    failure: SupervisionError | None = None
-
-    @property
-    def supervisor(self) -> Supervisor:
-        return self.cell.supervisor
-
-    @property
-    def checkpoint(self) -> Checkpoint | None:
-        return next((each.checkpoint for each in self.states if each.is_restored), None)
 
 
 class CheckpointRecoveryManager:
@@ -56,7 +36,8 @@ class CheckpointRecoveryManager:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._kept: CheckpointStore = kernel.checkpoints
-        self._one_at_a_time = trio.Lock()
+        self._recoveries = Recoveries(kernel)
+        self._cuts = CutManager(kernel, self._recoveries)
 
     async def create_checkpoint(self, ref: ActorRef[Any]) -> Checkpoint:
         """Keeps the state of an actor as it is between two messages: now, or when the one in hand has been handled.
@@ -93,17 +74,18 @@ class CheckpointRecoveryManager:
                 afresh.
             CheckpointError: it has no `snapshot`, or is no actor.
             SupervisionError: it could not be started; its supervisor deals with that as with any such failure.
-            DeadlockError: called in a handler of this actor, or of one that it waits for; nothing was done.
+            DeadlockError: called in a handler of this actor, or of one that it waits for; nothing was done. Who is cancelled
+                while waiting leaves it to be done.
         """
         cell = self._cell("recover_from_checkpoint", ref)
         ids = await self._kept.ids(cell.path)
         if not ids or (checkpoint_id is not None and checkpoint_id not in ids):
             raise _none_there(cell, ids, checkpoint_id)
-        patient = _Patient(cell, _child_of(cell), await self._kept.states_of(cell, checkpoint_id))
-        await self._recover([(patient,)])
+        patient = Patient(cell, child_of(cell), await self._kept.states_of(cell, checkpoint_id))
+        await self._recoveries.do(f"the recovery of {cell.path}", [cell], partial(self._recoveries.recover, [[patient]]))
         if patient.failure is not None:
             raise patient.failure
-        checkpoint = patient.checkpoint
+        checkpoint = _restored_from(patient)
         if checkpoint is None:
             tried = ", ".join(each.title for each in patient.states)
             raise NoCheckpointError(f"{cell.path} could be restored from none of {tried}, and was started afresh; see StateNotRestored")
@@ -124,15 +106,51 @@ class CheckpointRecoveryManager:
             DeadlockError: as in `recover_from_checkpoint`.
         """
         cells = [self._cell("coordinated_recovery", ref, stateful=False) for ref in refs]
-        patients = {cell: _Patient(cell, _child_of(cell), await self._kept.states_of(cell)) for cell in dict.fromkeys(cells)}
+        patients = {cell: Patient(cell, child_of(cell), await self._kept.states_of(cell)) for cell in dict.fromkeys(cells)}
         order = recovery_order([node_of(cell) for cell in patients], lambda node: needs_of(self._kernel, node))
         units = [tuple(each for cell, each in patients.items() if node_of(cell) in nodes) for nodes in order]
-        await self._recover(units)
+        await self._recoveries.do("a coordinated recovery", list(patients), partial(self._recoveries.recover, units))
         failed = [each for unit in units for each in unit if each.failure is not None]
         if failed:
             paths = ", ".join(each.cell.path for each in failed)
             raise SupervisionError(f"{paths} could not be started again; all others were recovered") from failed[0].failure
-        return {each.cell.path: each.checkpoint for unit in units for each in unit}
+        return {each.cell.path: _restored_from(each) for unit in units for each in unit}
+
+    async def create_cut(self, timeout: float = 30.0) -> Cut:
+        """Keeps the states of all actors, their messages, timers and sources' positions, all as they are at one moment.
+
+        For that moment, all actors are between two messages: none begins with another one, and those in hand are handled to
+        their end. The last three cuts are kept.
+
+        Args:
+            timeout: seconds that messages in hand may take; then there is no cut, and nothing was changed.
+
+        Raises:
+            CheckpointError: it took too long; a message or a state can't be kept; there are keyed actors. The text names them.
+            DeadlockError: called in a handler, whose message ends only after that.
+        """
+        return await self._cuts.create(check_seconds("system.checkpoints.create_cut", "timeout", timeout))
+
+    async def recover_from_cut(self, cut_id: int | None = None) -> Cut:
+        """Puts all actors back to a cut, and returns that: new lives, with the states, messages and timers that it has.
+
+        What is queued before is dropped, with the reason "replaced"; what comes back is accepted again. A request in the cut
+        is skipped, as nobody waits for its answer any more. Actors that were not running at the cut stay down.
+
+        Args:
+            cut_id: the number of the cut; by default the latest one that can be read.
+
+        Raises:
+            NoCheckpointError: there is none, or none of this number; nothing was done.
+            CheckpointError: it was taken of another tree, or can't be read; nothing was done. Or some actors could not be
+                restored, while all others were.
+            DeadlockError: called in a handler; nothing was done.
+        """
+        return await self._cuts.recover(cut_id)
+
+    async def cuts(self) -> tuple[Cut, ...]:
+        """The cuts that are kept, the oldest first."""
+        return await self._cuts.all()
 
     # How it is done
 
@@ -177,48 +195,10 @@ class CheckpointRecoveryManager:
             raise failure or CheckpointError(f"{cell.path}: no checkpoint could be taken")
         return taken
 
-    async def _recover(self, units: Iterable[tuple[_Patient, ...]]) -> None:
-        """All of them pause, the last first; then one unit after the other is restored, and resumes."""
-        units = list(units)
-        patients = [each for unit in units for each in unit]
-        supervisors = sorted({each.supervisor for each in patients}, key=lambda each: each.path)
-        async with self._one_at_a_time, AsyncExitStack() as stack:
-            for supervisor in supervisors:
-                await stack.enter_async_context(supervisor.on_hold([each.cell for each in patients]))
-            try:
-                for each in reversed(patients):
-                    each.child.given = each.states
-                    each.was_waiting = await each.supervisor.take_down(each.child)
-                    self._tell(each, "paused")
-                for unit in units:
-                    for each in unit:
-                        await self._take_up(each)
-                    for each in unit:
-                        each.supervisor.start_sources_of([each.child])
-            finally:
-                for each in patients:
-                    each.child.given = None
 
-    async def _take_up(self, patient: _Patient) -> None:
-        try:
-            await patient.supervisor.take_up(patient.child, was_waiting=patient.was_waiting)
-        except SupervisionError as failure:
-            patient.failure = failure
-            self._tell(patient, "not resumed: it could not be started")
-        else:
-            it = patient.checkpoint
-            self._tell(patient, "resumed afresh" if it is None else f"resumed from checkpoint {it.id}")
-
-    def _tell(self, patient: _Patient, step: str) -> None:
-        self._kernel.events.publish(RecoveryStep(patient.cell.path, step))
-
-
-def _child_of(cell: Cell) -> ActorChild:
-    child: Any = cell.supervisor.children.get(cell.name)
-    if child is None or child.unit is not cell:
-        raise CheckpointError(f"{cell.path} has ended and is forgotten; start it again")
-    actor_child: ActorChild = child
-    return actor_child
+def _restored_from(patient: Patient) -> Checkpoint | None:
+    kept = patient.restored_from
+    return kept.checkpoint if isinstance(kept, KeptCheckpoint) else None
 
 
 def _none_there(cell: Cell, ids: Iterable[int], wanted: int | None) -> NoCheckpointError:

@@ -144,6 +144,15 @@ class Deadlocks:
 
     # ------------------------------------------------------------------------------------------------ who waits for whom, now
 
+    @property
+    def are_woken(self) -> bool:
+        """Whether somebody's wait is over, and they have not gone on yet."""
+        return any(isinstance(each, Waiter) and each.done for waits in self._waits.values() for each in waits)
+
+    def waits_of(self, cell: Cell) -> Iterator[Wait[Any]]:
+        """What the handler or hook of this actor waits for now; the `token` of a wait for an answer, or for room, is its `Waiter`."""
+        return self._waits_of(cell)
+
     def _find(self, new: Wait[Any]) -> tuple[Wait[Any], ...]:
         return find_circle(new, self._waits_of)
 

@@ -355,10 +355,14 @@ def check_wires(title: str, wires: object) -> tuple[Wire, ...]:
 
 def check_dependencies(title: str, dependencies: object) -> None:
     """Raises unless these are actor classes, specs or paths."""
-    given = cast("tuple[object, ...]", dependencies) if isinstance(dependencies, tuple) else (None,)
-    for each in given:
-        if not isinstance(each, Spec | str) and not (isinstance(each, type) and issubclass(each, Actor)):
-            raise SpecTypeError(complaint(title, "depends_on", cast("object", dependencies), "a list of actor classes, children or paths"))
+    if not _are_dependencies(dependencies):
+        raise SpecTypeError(complaint(title, "depends_on", dependencies, "a list of actor classes, children or paths"))
+
+
+def _are_dependencies(given: Any) -> bool:
+    return isinstance(given, tuple) and all(
+        isinstance(each, Spec | str) or (isinstance(each, type) and issubclass(each, Actor)) for each in cast("tuple[object, ...]", given)
+    )
 
 
 def check_name(title: str, name: object) -> None:

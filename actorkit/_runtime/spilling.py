@@ -46,7 +46,7 @@ class SpillFolder:
         files = SpillFiles(folder, mailbox.path, max_bytes=MAX_BYTES)
         for repair in files.repairs:
             mailbox.cell.kernel.events.publish(SpillRepaired(mailbox.path, repair.messages, repair.reason))
-        return SpillToDisk(_Messages(files, Codec(*_carried(mailbox)), mailbox), lasting=self._given is not None)
+        return SpillToDisk(_Messages(files, Codec(*classes_of(mailbox)), mailbox), lasting=self._given is not None)
 
     def close(self) -> None:
         """Removes a folder of its own."""
@@ -90,7 +90,7 @@ class _Messages:
         self._files.close()
 
 
-def _carried(mailbox: Mailbox) -> tuple[object, ...]:
+def classes_of(mailbox: Mailbox) -> tuple[object, ...]:
     """What the port's messages are made of: the whole annotation, `list[Row]`, where it can be had; else the classes it stands for."""
     function = inspect.unwrap(mailbox.cell.in_ports[mailbox.name].function)
     try:

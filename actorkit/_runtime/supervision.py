@@ -25,7 +25,7 @@ from actorkit.policy.recovery import DeadLetterReason, RecoveryPolicy
 from actorkit.policy.restart import OnExhausted, Restart, RestartPlan, RestartWindow, Strategy, auto_shuts_down, plan, wants_restart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
 
     from actorkit._runtime.cell import Cell
@@ -231,9 +231,9 @@ class Supervision(ABC):
 
     # ------------------------------------------------------------------------------------------------ recovery by hand: checkpoints.py
 
-    def on_hold(self, stops: Sequence[Cell]) -> AbstractAsyncContextManager[None]:
+    def on_hold(self) -> AbstractAsyncContextManager[None]:
         """The block has this supervisor's turn: see `Turns.hold`."""
-        return self._turns.hold(stops)
+        return self._turns.hold()
 
     async def take_down(self, child: Child, deadline: float = math.inf) -> bool:
         """Ends the present life of a child, for who has this turn; says whether it was to be started by itself later."""

@@ -97,12 +97,11 @@ class Turns:
         return cast("T", turn.value)
 
     @asynccontextmanager
-    async def hold(self, stops: Sequence[Cell] = ()) -> AsyncGenerator[None]:
+    async def hold(self) -> AsyncGenerator[None]:
         """It is the block's turn. If it is broken off, the block is cancelled, and waited for.
 
         Raises:
             SupervisionError: closed, now or before its end.
-            DeadlockError: it waits for who asks; `stops` are the actors that it ends.
         """
         began, left, scope, is_in = trio.Event(), trio.Event(), trio.CancelScope(), False
 
@@ -123,7 +122,7 @@ class Turns:
             raise self._refusal()
         self._put(turn)
         try:
-            with self._kernel.deadlocks.waiting_for(self._kernel.supervisors[self._path], stops):
+            with self._kernel.deadlocks.waiting_for(self._kernel.supervisors[self._path], ()):
                 await began.wait()
             if not is_in:
                 raise self._refusal()
