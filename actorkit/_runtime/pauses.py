@@ -66,7 +66,8 @@ class Pause:
 
     async def wait_between_messages(self) -> None:
         """Returns when all are between two messages. Until it waits again for something, the caller has that moment to itself."""
-        await trio.lowlevel.checkpoint()  # who was answered at once and gives others their turn goes on
+        for _ in range(2):  # who was answered at once and gives others their turn goes on: in this round of trio's, or in the next one
+            await trio.lowlevel.checkpoint()
         while True:
             late = [cell for cell in self._actors() if _is_late(cell)]
             self.late = [cell.path for cell in late]

@@ -339,6 +339,79 @@ async def test_a_source_that_was_over_at_the_cut_stays_so() -> None:
         assert await system.ref("root/s/other", Other).ask(Other.in_question, "") == list(range(20))
 
 
+async def test_a_message_that_one_of_two_receivers_has_is_in_the_cut_for_the_other_as_well() -> None:
+    class Closed(Store):
+        @in_port(capacity=1)
+        def in_number(self, number: int) -> None:
+            self.numbers.append(number)
+
+        async def on_start(self) -> None:
+            if not is_open:
+                self.pause(Closed.in_number)
+
+    is_open: list[bool] = []
+    wires = [Numbers.out_number >> Closed.in_number, Numbers.out_number >> Other.in_number]
+    async with open_system(supervisor(child(Closed), child(Other), child(Numbers, 10), name="s", wires=wires)) as system:
+        await trio.sleep(1)
+        await system.checkpoints.create_cut()
+        await trio.sleep(1)
+        is_open.append(True)
+
+        await system.checkpoints.recover_from_cut()
+
+        await system.wait()
+        for cls in (Closed, Other):
+            assert await system.ref(cls).ask(cls.in_question, "") == list(range(10))
+        system.ledger().check()
+
+
+class Counts(Actor):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @in_port
+    def in_question(self, question: str) -> int:
+        self.count += 1
+        return self.count
+
+    def snapshot(self) -> int:
+        return self.count
+
+    def restore(self, state: Any, version: int) -> None:
+        self.count = state
+
+
+class Asks(Actor):
+    """Asks all the time, and never waits long."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+
+    async def run(self) -> None:
+        while True:
+            await self.system.ref(Counts).ask(Counts.in_question, "")
+            self.answers += 1
+
+    def snapshot(self) -> int:
+        return self.answers
+
+    def restore(self, state: Any, version: int) -> None:
+        self.answers = state
+
+
+async def test_a_source_that_has_its_answer_has_noted_it_in_the_cut() -> None:
+    async with open_system(supervisor(child(Counts), child(Asks), name="s")) as system:
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+            cut = await system.checkpoints.create_cut()
+            _, entries = await system.checkpoints._cuts._choose(cut.id)
+
+            counted, noted = [entry.state[0] if entry.state else None for entry in entries.values()]
+            assert counted == noted
+
+
 # ---- what else is queued
 
 
