@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -116,7 +116,8 @@ class CutManager:
         writer, found = self._kernel.writer, dict[int, Cut]()
         for key, body in await writer.call(writer.store.scan, KIND):
             if isinstance(key, int) and isinstance(body, bytes):
-                found[key] = read_head(key, body)
+                with suppress(DecodingError):  # one that can't be read is none
+                    found[key] = read_head(key, body)
         return found
 
     async def _read(self, cut: Cut) -> dict[Cell, ActorInCut]:

@@ -65,7 +65,10 @@ class Pause:
         return True
 
     async def wait_between_messages(self) -> None:
-        """Returns when all are between two messages. Until it waits again for something, the caller has that moment to itself."""
+        """Returns when all are between two messages, or the system is being stopped.
+
+        Until it waits again for something, the caller has that moment to itself.
+        """
         for _ in range(2):  # who was answered at once and gives others their turn goes on: in this round of trio's, or in the next one
             await trio.lowlevel.checkpoint()
         while True:
@@ -75,7 +78,7 @@ class Pause:
                 for mailbox in cell.mailboxes.values():
                     if any(isinstance(each, Copy) and each.is_promised for each in mailbox.room):
                         let_all_in(mailbox)
-            if not late and not self._kernel.deadlocks.are_woken:
+            if self._kernel.is_closing or not (late or self._kernel.deadlocks.are_woken):
                 return
             self._help(late)
             with trio.move_on_after(LOOK_EVERY):

@@ -492,6 +492,33 @@ async def test_an_actor_that_can_not_start_in_a_new_process_is_set_aside_and_the
         assert await system.ref(Plain).ask(Plain.in_x, 1) == 1
 
 
+async def test_a_member_of_a_pool_that_can_not_start_any_more_is_set_aside_and_the_others_serve() -> None:
+    store, broken = MemoryStore(), list[str]()
+    async with open_system(supervisor(pool(Lost, broken, size=3).options(name="pool"), name="bar"), store=store) as system:
+        member = system.ref("root/bar/pool/pool-2", Lost)
+        await put(member, 9)
+        await system.checkpoints.create_checkpoint(member)
+
+    broken.append("yes")
+    store.open()
+    for number in (1, 3):
+        store.write([Changes([(f"checkpoint root/bar/pool/pool-{number}", 1, store.get("checkpoint root/bar/pool/pool-2", 1) or b"")])])
+    store.close(clean=True)
+    tree = supervisor(pool(Lenient, broken, size=3).options(name="pool"), name="bar")
+    async with open_system(tree, store=store) as system:
+        assert [each.is_quarantined for each in system.supervisor("root/bar/pool").which_children()] == [False, True, False]
+        assert await system.ref("root/bar/pool", Lenient).ask(Lenient.in_money, 1) == 10
+
+
+class Lenient(Lost):
+    """Only the second of them can't be restored."""
+
+    def restore(self, state: Any, version: int) -> None:
+        if self.name.endswith("2"):
+            raise Bug("not this one")
+        Till.restore(self, state, version)
+
+
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x95\x01\x01\xa1x\x01\xc4\x00", b"\x95\x09\x01\xa1x\x01\xc4\x00"])
 async def test_a_damaged_checkpoint_is_passed_over(body: bytes) -> None:
     store = MemoryStore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -23,6 +24,7 @@ from actorkit import (
     OutPort,
     OverflowStrategy,
     Restart,
+    SupervisionError,
     SupervisorSpec,
     System,
     TransientError,
@@ -35,6 +37,7 @@ from actorkit import (
     supervisor,
 )
 from actorkit.events import CutFailed, CutRecovered, CutTaken
+from actorkit.storage.store import Changes
 
 
 @frozen
@@ -736,3 +739,143 @@ async def test_a_recovery_that_nobody_waits_for_any_more_is_done_all_the_same() 
         assert await leaving.ask(Leaving.in_question, "") == []
         ref: ActorRef[Any] = leaving
         assert ref.is_alive
+
+
+async def test_an_actor_may_ask_for_its_own_recovery_in_the_background() -> None:
+    class Regretful(Store):
+        @in_port
+        def in_number(self, number: int) -> None:
+            self.numbers.append(number)
+            if number < 0:
+                self.start_soon(self.system.checkpoints.recover_from_checkpoint, self.ref)
+                self.start_soon(self.system.checkpoints.recover_from_cut)
+
+    async with open_system(child(Regretful)) as system:
+        ref = system.ref(Regretful)
+        await ref.send(Regretful.in_number, 1)
+        await system.settle()
+        await system.checkpoints.create_checkpoint(ref)
+        await system.checkpoints.create_cut()
+
+        await ref.send(Regretful.in_number, -1)
+        await trio.sleep(1)
+
+        assert await ref.ask(Regretful.in_question, "") == [1]
+        assert ref.cell.number == 3
+        system.ledger().check()
+
+
+async def test_a_system_that_is_stopped_meanwhile_is_not_cut() -> None:
+    class Late(Store):
+        @in_port
+        async def in_number(self, number: int) -> None:
+            await trio.sleep(3)
+            self.numbers.append(number)
+
+    errors: list[CheckpointError] = []
+
+    async def cut(system: System) -> None:
+        try:
+            await system.checkpoints.create_cut()
+        except CheckpointError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        async with open_system(child(Late)) as system:
+            for number in (1, 2):
+                await system.ref(Late).send(Late.in_number, number)
+            await trio.sleep(1)
+            nursery.start_soon(cut, system)
+            await trio.sleep(1)
+        system.ledger().check()
+
+    assert [str(error) for error in errors] == ["the system is being stopped; the cuts before this one stay"]
+    assert system.ledger().processed == 2
+
+
+async def test_a_recovery_that_the_end_of_the_system_overtakes_says_so() -> None:
+    class Lingering(Store):
+        async def on_stop(self, reason: Any) -> None:
+            await trio.sleep(3)
+
+    errors: list[Exception] = []
+
+    async def recover(system: System) -> None:
+        try:
+            await system.checkpoints.recover_from_checkpoint(system.ref(Lingering))
+        except SupervisionError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        async with open_system(child(Lingering)) as system:
+            await system.checkpoints.create_checkpoint(system.ref(Lingering))
+            nursery.start_soon(recover, system)
+            await trio.sleep(1)
+        system.ledger().check()
+
+    assert len(errors) == 1
+
+
+async def test_cuts_and_checkpoints_may_be_taken_and_gone_back_to_all_at_once() -> None:
+    async with open_system(ring(4, 1)) as system:
+        await system.checkpoints.create_cut()
+
+        async def bother(rng: Random) -> None:
+            for _ in range(5):
+                await trio.sleep(rng.random())
+                if rng.random() < 0.5:
+                    await system.checkpoints.create_cut()
+                elif rng.random() < 0.5:
+                    with suppress(CheckpointError):  # it may be down, since somebody else recovers it
+                        await system.checkpoints.create_checkpoint(system.ref("root/s/a1"))
+                else:
+                    await system.checkpoints.recover_from_cut()
+
+        with trio.fail_after(500):
+            async with trio.open_nursery() as nursery:
+                for seed in range(4):
+                    nursery.start_soon(bother, Random(seed))
+        assert await rest(system) == TOKENS * AMOUNT
+        system.ledger().check()
+
+
+@pytest.mark.parametrize("damage", ["head", "actor", "missing"])
+async def test_a_damaged_cut_is_passed_over_for_the_one_before(damage: str) -> None:
+    store = MemoryStore()
+    async with open_system(child(Store), store=store) as system:
+        for number in (1, 2):
+            await system.ref(Store).send(Store.in_number, number)
+            await system.settle()
+            await system.checkpoints.create_cut()
+    store.open()
+    if damage == "missing":
+        store.write([Changes(deletes=[("cut 2", 0)])])
+    else:
+        store.write([Changes([("cut", 2, b"x") if damage == "head" else ("cut 2", 0, b"x")])])
+    store.close(clean=True)
+
+    async with open_system(child(Store), store=store) as system:
+        cut = await system.checkpoints.recover_from_cut()
+
+        assert cut.id == 1
+        assert await system.ref(Store).ask(Store.in_question, "") == [1]
+
+
+async def test_an_actor_that_is_not_restored_from_a_cut_is_named_and_all_others_are_back() -> None:
+    class Picky(Store):
+        def restore(self, state: Any, version: int) -> None:
+            raise ValueError("not that")
+
+    async with open_system(supervisor(child(Picky), child(Other), name="s")) as system:
+        for cls in (Picky, Other):
+            await system.ref(cls).send(cls.in_number, 1)
+        await system.settle()
+        await system.checkpoints.create_cut()
+        await system.ref(Other).send(Other.in_number, 2)
+
+        with pytest.raises(CheckpointError, match="root/s/picky could not be restored from cut 1, though all others are"):
+            await system.checkpoints.recover_from_cut()
+
+        assert await system.ref(Picky).ask(Picky.in_question, "") == []
+        assert await system.ref(Other).ask(Other.in_question, "") == [1]
+        system.ledger().check()
