@@ -21,6 +21,7 @@ from actorkit import (
     Store,
     TransientError,
     child,
+    dynamic_supervisor,
     in_port,
     keyed,
     open_system,
@@ -125,20 +126,29 @@ async def test_a_new_process_goes_on_from_the_latest_checkpoint_in_its_store() -
         assert [each.id for each in await system.checkpoints.list(till)] == [1, 2]
 
 
-async def test_a_store_that_takes_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_takes_a_thread_is_waited_for() -> None:
     class SlowStore(MemoryStore):
         may_block = True
 
     store: Store = SlowStore()
-    for total in (3, 6):
-        async with open_system(supervisor(child(Till), name="bar"), store=store) as system:
-            monkeypatch.setattr(system.kernel.writer, "_is_inline", False)
-            till = system.ref(Till)
-            money = await put(till, 3)
-            assert money == total
-            await system.checkpoints.create_checkpoint(till)
-            await till.send(Till.in_work, crash())
-            assert await put(till) == total
+
+    async def add(total: int) -> None:
+        async with open_system(supervisor(child(Till), dynamic_supervisor(name="more"), name="bar"), store=store) as system:
+            tills = [system.ref(Till), await system.supervisor("root/bar/more").start_child(child(Till).options(name="other"))]
+            for till in tills:
+                assert await put(till, 3) == total
+                await system.checkpoints.create_checkpoint(till)
+                await till.send(Till.in_work, crash())
+                assert await put(till) == total
+            await system.checkpoints.create_cut()
+            await put(tills[0], 90)
+            await system.checkpoints.coordinated_recovery(tills)
+            assert await put(tills[0], 5) == total + 5
+            await system.checkpoints.recover_from_cut()
+            assert [await put(till) for till in tills] == [total, total]
+
+    trio.run(add, 3)
+    trio.run(add, 6)
 
 
 async def test_the_last_ten_are_kept_and_numbers_count_on() -> None:
