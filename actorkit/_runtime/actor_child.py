@@ -110,7 +110,7 @@ class ActorChild(Child):
             if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
                 cell.kernel.events.publish(StartFailed(cell.path, context))
                 exit = Exit(cell.number, ExitReason.FAILED, context, delay=delay, escalate=action is RecoveryAction.ESCALATE)
-                if any(each.error is not None for each in states):
+                if any(each.error is not None for each in states) and not any(each.is_restored for each in states):
                     exit = evolve(exit, escalate=False, hopeless=True)
                 raise SupervisionError(f"{cell.path} could not be started: {context.summary}", exit) from error
             started = life.started = True

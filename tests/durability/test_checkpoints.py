@@ -502,6 +502,26 @@ async def test_an_actor_that_can_not_start_in_a_new_process_is_set_aside_and_the
         assert await system.ref(Plain).ask(Plain.in_x, 1) == 1
 
 
+async def test_one_that_was_restored_and_fails_to_start_is_no_hopeless_case() -> None:
+    class Waiting(Picky):
+        async def on_start(self) -> None:
+            if troubles:
+                raise Bug(troubles.pop())
+
+    troubles: list[str] = []
+    async with open_system(child(Waiting)) as system:
+        waiting, aside = system.ref(Waiting), system.events(ChildQuarantined)
+        for amount in (2, 7):
+            await put(waiting, amount)
+            await system.checkpoints.create_checkpoint(waiting)
+        troubles.append("the database is away")
+
+        await waiting.send(Waiting.in_work, crash())
+
+        assert await put(waiting) == 2
+    assert [each async for each in aside] == []
+
+
 async def test_a_member_of_a_pool_that_can_not_start_any_more_is_set_aside_and_the_others_serve() -> None:
     store, broken = MemoryStore(), list[str]()
     async with open_system(supervisor(pool(Lost, broken, size=3).options(name="pool"), name="bar"), store=store) as system:
