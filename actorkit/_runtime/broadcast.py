@@ -154,6 +154,16 @@ class Copy(Waiter):
         self._broadcast = broadcast
         self.is_waited_for = False  # a durable port may have it in at once
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether another receiver has the message already, so that this one is to get it, come what may."""
+        return self._broadcast.is_out
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its sender has gone."""
+        return self._broadcast.gone
+
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """It is in."""
         if not self.done:

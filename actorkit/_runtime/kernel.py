@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.checkpoint_store import CheckpointStore
     from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
@@ -68,6 +69,7 @@ class Kernel:
         self.suspects = Suspects(self)
         self.steppers: set[type] = set()  # classes that are wired to durable ports
         self.unwritten: dict[str, dict[bytes, tuple[bytes | None]]] = {}  # of keyed actors, by space and key: see key_states.py
+        self.checkpoints: CheckpointStore  # made with the system
         self.timers = Timers(self.look)
         self.reminders = Reminders(self)
         self.topics = Topics(self)
@@ -125,6 +127,7 @@ class Kernel:
                     if isinstance(mailbox, DurableMailbox):
                         mailbox.recover()
         await self.reminders.load()
+        await self.checkpoints.open()
 
     def report_unclaimed(self) -> None:
         """The tree is up: says for which ports that do not exist there are messages in the store."""

@@ -271,6 +271,14 @@ class Step:
             raise DecodingError(f"{self._cell.path}: its state in the store is damaged: {kept.reason}; restore a backup")
         return None if kept is None else unpack_state(self._cell.actor_class, kept)
 
+    def adopt(self) -> None:
+        """The actor was given another state than it had committed: that is committed now.
+
+        Raises:
+            Exception: what `snapshot` raised, or that its state can't be kept.
+        """
+        self.write(Changes(), self.state(), [], [])
+
     # ------------------------------------------------------------------------------------------------ from life to life
 
     def roll_back(self) -> list[tuple[Mailbox, Any]]:

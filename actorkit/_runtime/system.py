@@ -13,7 +13,10 @@ from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
 from actorkit._runtime.cell import Cell
+from actorkit._runtime.checkpoint_store import CheckpointStore
+from actorkit._runtime.checkpoints import CheckpointRecoveryManager
 from actorkit._runtime.dead_letters import DeadLetterQueue
+from actorkit._runtime.dependencies import check_dependencies
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
 from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.kernel import Kernel
@@ -103,6 +106,8 @@ class System:
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
         self.kernel = Kernel(self, dead_letters, store, seed, spill_to)
         self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
+        self.kernel.checkpoints = CheckpointStore(self.kernel)
+        self.checkpoints = CheckpointRecoveryManager(self.kernel)
         self.dead_letters = dead_letters
         self.kernel.note_wires(tree.all_wires())
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
@@ -114,6 +119,7 @@ class System:
         self._top_ended = trio.Event()
         connect(self.kernel.cells, tree.all_wires())
         check_required(self.kernel.cells.values())
+        check_dependencies(self.kernel)
 
     # ------------------------------------------------------------------------------------------------ actors
 
