@@ -21,12 +21,12 @@ from actorkit._runtime.sources import staged
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.timers import Timer
 from actorkit._runtime.waits import Acting, acting, staging
-from actorkit._runtime.watching import Link, Watcher, unwatch, watch
+from actorkit._runtime.watching import Link, Watcher, begin_watching, unwatch
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
-from actorkit.policy.checks import check_flag, check_seconds, check_type
+from actorkit.policy.checks import check_flag, check_seconds
 from actorkit.policy.restart import Restart
 
 if TYPE_CHECKING:
@@ -239,22 +239,11 @@ class Incarnation:
             raise MessageTypeError(
                 f"{mailbox.path} takes {type_names(mailbox.types)}, not Down: watch with a port whose handler takes Down"
             )
-        self._watch("watch", ref, mailbox, restarts)
+        begin_watching(self, "watch", ref, mailbox, restarts=restarts)
 
     def link(self, ref: ActorRef[Any]) -> None:
         """See `Actor.link`."""
-        self._watch("link", ref, Link(self), False)
-
-    def _watch(self, used: str, ref: ActorRef[Any], watcher: Watcher, restarts: bool) -> None:
-        owner = f"{self.cell.path}: {used}"
-        target = check_type(owner, "ref", ref, ActorRef, "the address of an actor, such as self.system.ref(Class)").cell
-        if target.refuses:
-            watcher.admit(Down(ref, *(target.farewell or (ExitReason.SHUTDOWN, None))))
-        elif not self.ended:
-            watch(target, watcher, restarts=restarts)
-            if self.watching is None:
-                self.watching = []
-            self.watching.append((target, watcher))
+        begin_watching(self, "link", ref, Link(self), restarts=False)
 
     @property
     def aside(self) -> Aside:

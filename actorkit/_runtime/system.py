@@ -18,10 +18,10 @@ from actorkit._runtime.checkpoints import CheckpointRecoveryManager
 from actorkit._runtime.dead_letters import DeadLetterQueue
 from actorkit._runtime.dependencies import check_dependencies
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
-from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.kernel import Kernel
 from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
+from actorkit._runtime.plain_data import tree_as_data
 from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
 from actorkit._runtime.streams import finish_streams, say_last_words
@@ -220,29 +220,7 @@ class System:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole tree, as it is now, as plain data."""
-        return self._snapshot_of(self.cascade) | {"topics": self.kernel.topics.snapshot()}
-
-    def _snapshot_of(self, supervisor: Supervisor) -> dict[str, Any]:
-        children: list[dict[str, Any]] = []
-        for child in supervisor.children.values():
-            below = self.kernel.supervisors.get(child.path) if child.kind == "supervisor" else None
-            if below is not None:
-                children.append(self._snapshot_of(below) | {"restarts": child.restarts})
-            elif child.path in self.kernel.cells:
-                cell = self.kernel.cells[child.path]
-                members = (
-                    {"members": [self.kernel.snapshot_of(each) for each in cell.keeper.members()]} if isinstance(cell, GroupCell) else {}
-                )
-                children.append(self.kernel.snapshot_of(cell) | {"kind": child.kind} | members)
-        return {
-            "path": supervisor.path,
-            "kind": "supervisor",
-            "strategy": supervisor.spec.strategy.value,
-            "status": "running" if supervisor.is_running else "stopped",
-            "incarnation": supervisor.number,
-            "restarts": 0,
-            "children": children,
-        }
+        return tree_as_data(self.kernel, self.cascade) | {"topics": self.kernel.topics.snapshot()}
 
     # ------------------------------------------------------------------------------------------------ waiting, and the end
 
