@@ -58,6 +58,10 @@ class Stage(Protocol):
         """The same, without a wait."""
         ...
 
+    def slow_down(self, receivers: list[Mailbox]) -> Awaitable[None] | None:
+        """What to wait for before more is sent to these without a wait; None: nothing."""
+        ...
+
 
 class Step:
     """What one actor has done that is not committed yet, and how it is committed.
@@ -332,6 +336,9 @@ class Handling:
     def stage_nowait(self, mailbox: Durable, message: Any) -> None:
         """See `Stage`."""
         self._add(mailbox, message, None)
+
+    def slow_down(self, receivers: list[Mailbox]) -> None:
+        """See `Stage`: a handler is held up after its step."""
 
     def _add(self, mailbox: Durable, message: Any, key: str | None) -> None:
         check_alive(self._life, message)
