@@ -51,14 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measures actorkit beside trio and others, all on one core.")
     usual = ", ".join(each.name for each in WORKLOADS if each.usual)
-    parser.add_argument("--workloads", type=_names, help=f"some of: {usual}, million, soak (default: all but the last two)")
+    parser.add_argument("--workloads", type=_names, help=f"some of: {usual}, million, recovery, soak (default: all but the last three)")
     parser.add_argument(
         "--peers", type=_names, help=f"some of: {', '.join(dict.fromkeys(each.key for each in PEERS))}, none (default: all but ray)"
     )
     parser.add_argument("--repeats", type=int, help="rounds (default: 5; with --million and --soak 1)")
     parser.add_argument("--seconds", type=float, default=0.4, help="that each measurement takes, about (default: 0.4)")
     parser.add_argument("--quick", action="store_true", help="two rounds of 0.05 s, to see that it works")
-    parser.add_argument("--million", action="store_true", help="the workload million only: a minute or two a round")
+    parser.add_argument("--million", action="store_true", help="the workloads million and recovery only: a minute or two a round")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="the workload soak only, for so long")
     parser.add_argument("--output", type=Path, default=CACHE / "latest.json", help="where the figures go (default: .bench/latest.json)")
     parser.add_argument("--keep", action="store_true", help="keep what the output file has of other workloads")
@@ -69,7 +69,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.repeats, options.seconds = 2, 0.05
     if options.million or options.soak:
-        options.workloads = [*(["million"] if options.million else []), *(["soak"] if options.soak else [])]
+        options.workloads = [*(["million", "recovery"] if options.million else []), *(["soak"] if options.soak else [])]
         options.peers, options.guard, options.repeats = ["none"], False, options.repeats or 1
     if options.repeats is None:
         options.repeats = 5

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from benchmarks.measuring import Result
-from benchmarks.workloads import ASYNC, NOWAIT, PLAIN, TRIO
+from benchmarks.workloads import ASYNC, FULL, NORMAL, NOWAIT, PLAIN, TRIO
 
 PYTHON_PEERS = ("asyncio.Queue", "Pykka", "Thespian", "xoscar", "casty", "lapinbeam", "Ray")
 
@@ -96,6 +96,10 @@ BARS = (
     Bar(workload="idle", ours="actorkit", figure="bytes", most=2_000),
     Bar(workload="restart", ours="actorkit", figure="median µs", most=200),
     Bar(workload="errors", ours="3 %", against=("0 %",), least=0.6),
+    Bar(workload="durable", ours=FULL, figure="messages/s", least=30_000),
+    Bar(workload="durable", ours=NORMAL, figure="messages/s", least=50_000),
+    Bar(workload="durable-chain", ours=FULL, figure="messages/s", least=15_000),
+    Bar(workload="recovery", ours="actorkit", figure="s to the first", most=10),
     Bar(workload="million", ours="1,000,000 actors", against=("1,000 actors",), least=0.9),
     Bar(workload="million", ours="1,000,000 actors", figure="MiB in all", most=2560),
     Bar(workload="soak", ours="actorkit", figure="growth in %", most=5),

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from benchmarks import (
     asking,
+    durable,
     errors,
     fairness,
     fans,
@@ -32,6 +33,8 @@ TRIO = "trio channel"
 NOWAIT = "trio channel, *_nowait"
 PLAIN = "actorkit, plain handler"
 ASYNC = "actorkit, async handler"
+FULL = "actorkit, FULL"
+NORMAL = "actorkit, NORMAL"
 
 
 @frozen(kw_only=True)
@@ -180,6 +183,25 @@ WORKLOADS = (
         count=50_000,
     ),
     Workload(
+        name="durable",
+        question="64 tasks send numbers to a durable port; each waits until its number is kept.",
+        measures={
+            FULL: partial(durable.sends, "FULL"),
+            NORMAL: partial(durable.sends, "NORMAL"),
+            "sqlite3 alone, 64 a transaction": partial(durable.rows, 64),
+            "sqlite3 alone, one a transaction": partial(durable.rows, 1),
+        },
+        base="sqlite3 alone, 64 a transaction",
+        count=20_000,
+    ),
+    Workload(
+        name="durable-chain",
+        question="A source sends numbers through an actor to another that counts them, all three durable.",
+        measures={FULL: partial(durable.chain, "FULL"), NORMAL: partial(durable.chain, "NORMAL")},
+        base=FULL,
+        count=20_000,
+    ),
+    Workload(
         name="keyed",
         question="Each message is for another key: what does it cost if that makes an actor, or puts one aside and makes another?",
         measures={
@@ -315,6 +337,16 @@ WORKLOADS = (
         base="1,000 actors",
         count=2_000_000,
         fits=False,
+        usual=False,
+    ),
+    Workload(
+        name="recovery",
+        question="A system opens a store in which so many messages wait: how long until the first is handled, and until all are?",
+        measures={"actorkit": durable.recovery},
+        base="actorkit",
+        count=1_000_000,
+        fits=False,
+        less_is_better=True,
         usual=False,
     ),
     Workload(

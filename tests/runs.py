@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from actorkit import ChildSpec, DeadLetterQueue, RunReport, SupervisorSpec
+from actorkit import ChildSpec, DeadLetterQueue, RunReport, Store, SupervisorSpec
 from actorkit._runtime.run import _run
 
 
-async def run_inside(tree: SupervisorSpec | ChildSpec[Any], *, seed: int | None = None, keep: bool = False) -> RunReport:
+async def run_inside(
+    tree: SupervisorSpec | ChildSpec[Any], *, seed: int | None = None, keep: bool = False, store: Store | None = None
+) -> RunReport:
     """As `run(tree)`, without signals."""
-    return await _run(tree, DeadLetterQueue(), seed, keep, handle_signals=False)
+    return await _run(tree, DeadLetterQueue(), seed, keep, handle_signals=False, store=store)

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from actorkit._runtime.ports import InPort, OutPort, is_async
 from actorkit.errors import ActorNotRunning, PortDefinitionError
+from actorkit.policy.checks import check_seconds
 from actorkit.policy.taxonomy import ErrorContext
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ class Actor:
     """The version of what `snapshot` returns; raise it when its shape changes."""
     migrations: ClassVar[Mapping[int, Callable[[Any], Any]]] = MappingProxyType({})
     """By version, what makes of a state of that version one of the next: `{1: add_currency}`. Without, `restore` gets the old one."""
+    checkpoint_every: ClassVar[float | None] = None
+    """Seconds between checkpoints of this actor, taken by themselves when its state has changed; None: only when somebody asks."""
 
     err_errors = OutPort(ErrorContext)
     """Carries this actor's failures to whoever is wired to it."""
@@ -148,6 +151,8 @@ class Actor:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if cls.checkpoint_every is not None:
+            check_seconds(cls.__qualname__, "checkpoint_every", cls.checkpoint_every, positive=True)
         cls.actorkit_blueprint = _draw(cls)
 
     async def on_start(self) -> None:
@@ -169,10 +174,10 @@ class Actor:
         """
 
     def snapshot(self) -> object:
-        """This actor's state (a source's position), taken between messages. A restarted source gets it back by `restore`."""
+        """This actor's state (a source's position), taken between messages; plain data. A later life gets it back by `restore`."""
         return None
 
-    def restore(self, state: object, version: int) -> None:
+    def restore(self, state: Any, version: int) -> None:
         """Takes over a `snapshot()` of an earlier life, before `on_start`; `version` is the `state_version` that it was made with."""
 
     def after(self, delay: float, port: InPort[Self, M, Any], message: M) -> Timer:
@@ -192,6 +197,34 @@ class Actor:
             MessageTypeError: `port` does not take `message`.
         """
         return life_of(self, "every").every(period, port, message)
+
+    def remind(self, name: str, seconds: float, port: InPort[Self, M, Any], message: M, *, repeat: bool = False) -> None:
+        """Sends `message` to this actor's own `port` in so many seconds, or every so many: also to a later life, in a later process.
+
+        It is kept in the system's store under this actor's path and `name`. A call that changes nothing about a reminder of that
+        name lets it run on; any other one replaces it. One that came due while there was no process, or the actor was stopped,
+        comes as soon as it is up. A process that is killed when it comes may see it once more.
+
+        Args:
+            name: what it is called, among this actor's.
+            seconds: from now on; with `repeat`, between one and the next.
+            port: one of this actor's own.
+            message: has to be such as a store takes.
+            repeat: whether it comes again and again; then no run waits for it.
+
+        Raises:
+            ValueError: `seconds` is negative, or, with `repeat`, not above 0.
+            MessageTypeError: `port` does not take `message`.
+            EncodingError: `message`, or a keyed actor's key, can't be written.
+            SpecError: this is a member of a pool.
+        """
+        life = life_of(self, "remind")
+        life.cell.kernel.reminders.remind(life, name, seconds, port, message, repeat)
+
+    def cancel_reminder(self, name: str) -> bool:
+        """Takes back what `remind` was asked for under this name; says whether it was still to come."""
+        life = life_of(self, "cancel_reminder")
+        return life.cell.kernel.reminders.cancel(life, name)
 
     def watch(self, ref: ActorRef[Any], port: InPort[Self, Down, Any], *, restarts: bool = False) -> None:
         """Delivers one `Down(ref, reason)` to this actor's own `port` when that actor ends for good or is stopped.

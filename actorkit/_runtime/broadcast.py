@@ -41,12 +41,12 @@ class Voice:
         dispatcher = self._dispatcher
         if self._behind or dispatcher.budget <= 0:
             return self._send_later(message, receivers)
-        if any(each.is_durable for each in receivers) and (stage := staging.get()) is not None:
-            catching_up = stage.slow_down(receivers)
-            if catching_up is not None:
-                return self._send_after(catching_up, message, receivers)
         dispatcher.budget -= max(1, len(receivers))
         if not all(each.has_room and not each.is_durable for each in receivers):
+            stage = staging.get()
+            catching_up = None if stage is None else stage.slow_down(receivers)
+            if catching_up is not None:
+                return self._send_after(catching_up, message, receivers)
             broadcast = Broadcast(dispatcher, self)
             for each in receivers:
                 broadcast.give(each, message)
@@ -113,7 +113,7 @@ class Broadcast(Waiter):
 
     @property
     def parts(self) -> Sequence[Waiter]:
-        return [copy for copy in self.copies if not copy.done]
+        return [part for copy in self.copies if not copy.done for part in copy.parts]
 
     def give(self, mailbox: Mailbox, message: Any) -> None:
         """One more receiver: it takes the message, or a copy waits at its door."""
@@ -161,6 +161,16 @@ class Copy(Waiter):
         super().__init__(broadcast.dispatcher, message)
         self._broadcast = broadcast
         self.is_waited_for = False  # a durable port may have it in at once
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether another receiver has the message already, so that this one is to get it, come what may."""
+        return self._broadcast.is_out
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its sender has gone."""
+        return self._broadcast.gone
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """It is in."""

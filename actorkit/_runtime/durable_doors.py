@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 class DurableDoor(Durable, Door):  # pyright: ignore[reportUnsafeMultipleInheritance] - each calls the next
     """The door of a group's durable port."""
 
-    __slots__ = ("journal", "writing")
+    __slots__ = ("journal",)
 
     def __init__(self, group: GroupCell, port: InPort[Any, Any, Any]) -> None:
-        self.writing = {}
         super().__init__(group, port)
         self.journal = Journal(self)
 
@@ -58,11 +57,10 @@ class DurableDoor(Durable, Door):  # pyright: ignore[reportUnsafeMultipleInherit
 class DurableMember(Durable, MemberMailbox):  # pyright: ignore[reportUnsafeMultipleInheritance] - each calls the next
     """One durable port of one member."""
 
-    __slots__ = ("journal", "writing")
+    __slots__ = ("journal",)
 
     def __init__(self, member: MemberCell, port: InPort[Any, Any, Any], door: DurableDoor) -> None:
         self.journal = door.journal
-        self.writing = {}
         super().__init__(member, port, door)
 
     def post(self, waiter: Waiter) -> Waiter:

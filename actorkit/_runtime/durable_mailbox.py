@@ -39,24 +39,26 @@ class Durable(Mailbox):
     __slots__ = ()
 
     journal: Journal
-    writing: dict[Waiter, Changes]
     is_durable: ClassVar[bool] = True
 
     # In
 
     def send(self, message: Any) -> Awaitable[None]:
-        return self.send_with_key(message, None)
-
-    def send_with_key(self, message: Any, key: str | None) -> Awaitable[None]:
-        """As `send`; a message with a key that was accepted lately is not accepted again."""
         if not isinstance(message, self.types):
             raise self.wrong_type(message)
         stage = staging.get()
         if stage is not None:
-            return stage.stage(self, message, key)
-        if key is not None:
-            return self._send_once(message, key)
+            return stage.stage(self, message, None)
         return self.post(Waiter(self.dispatcher, message))
+
+    def send_with_key(self, message: Any, key: str | None) -> Awaitable[None]:
+        """As `send`; a message with a key that was accepted lately is not accepted again."""
+        if key is None:
+            return self.send(message)
+        if not isinstance(message, self.types):
+            raise self.wrong_type(message)
+        stage = staging.get()
+        return self._send_once(message, key) if stage is None else stage.stage(self, message, key)
 
     async def _send_once(self, message: Any, key: str) -> None:
         journal, is_settled = self.journal, False
@@ -129,6 +131,12 @@ class Durable(Mailbox):
     def _item_of(self, waiter: Waiter) -> Any:
         return waiter.admitted() if type(waiter) is Envelope else waiter
 
+    def admit_with(self, message: Any, changes: Changes) -> None:
+        """Admits a message in one transaction with these changes, whatever the capacity."""
+        waiter = Waiter(self.dispatcher, message)
+        waiter.body = self.journal.encode(message)
+        self._write(waiter, changes)
+
     def put(self, item: Any) -> None:
         """Writes a message to the journal, and queues it when it is there. A request, and what is there already, is queued at once."""
         if type(item) is Envelope and (item.is_ask or item.number is not None):
@@ -145,16 +153,20 @@ class Durable(Mailbox):
             waiter.item = waiter.mailbox = None  # while it waited for room, another one with this key came in
             waiter.wake(TAKEN)
             return
-        message, changes = waiter.item, Changes()
+        self._write(waiter, Changes())
+
+    def _write(self, waiter: Waiter, changes: Changes) -> None:
+        message, body = waiter.item, waiter.body
+        assert body is not None
         letter = message.letter.id if type(message) is Envelope and message.letter is not None else None
-        number = self.journal.post(changes, waiter.body, waiter.key, letter)
+        number = self.journal.post(changes, body, waiter.key, letter)
         waiter.mailbox = self  # so that whoever gives up can take it back
-        self.writing[waiter] = changes
+        waiter.changes = changes
         self.capacity -= 1
         self.cell.kernel.writer.submit(changes, partial(self._written, waiter, number))
 
     def _written(self, waiter: Waiter, number: int) -> None:
-        del self.writing[waiter]
+        waiter.changes = None
         self.capacity += 1
         if waiter.key is not None:
             self.journal.arrived(waiter.key)
@@ -173,11 +185,11 @@ class Durable(Mailbox):
         return self
 
     def leave_room(self, waiter: Waiter) -> None:
-        changes = self.writing.get(waiter)
+        changes = waiter.changes
         if changes is None:
             super().leave_room(waiter)
         elif waiter.key not in self.journal.relied_on and self.cell.kernel.writer.withdraw(changes):
-            del self.writing[waiter]
+            waiter.changes = None
             self.capacity += 1
             waiter.mailbox = waiter.item = None
             if waiter.key is not None:
@@ -222,10 +234,9 @@ class Durable(Mailbox):
 class DurableMailbox(Durable):
     """The queue of a durable port."""
 
-    __slots__ = ("journal", "writing")
+    __slots__ = ("journal",)
 
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
-        self.writing = {}
         super().__init__(cell, port)
         self.journal = Journal(self)
         if cell.kernel.kept.is_read:

@@ -104,6 +104,7 @@ class Group(Supervisor):
         group.life = GroupLife(group, self.number)
         if isinstance(group, DurableGroupCell):
             group.recover()
+        self.kernel.reminders.started(self.path)
         group.life.check_ending()
 
     async def stop(self, reason: ExitReason, deadline: float) -> None:
@@ -181,6 +182,8 @@ class GroupChild(SupervisorChild):
             self.group.gone = True
             self.group.status = "ended"
             self.group.refuse()
+            if reason is not ExitReason.FAILED or error is not None:
+                self.group.kernel.reminders.forget_group(self.path)
             super().retire(reason, error, why)
             self.group.close_wires()
             down(self.group, reason, error, restarting=False)

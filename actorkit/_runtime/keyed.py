@@ -6,121 +6,41 @@ the member and starts it at once, in the step of the sender: no turn of the supe
 an `on_start` or an `on_stop`, which may wait, starts or ends in a turn; its messages wait in its mailbox meanwhile.
 
 What is kept of an actor with a `snapshot` is taken after each message that it has handled. So putting it aside costs
-nothing, and after a crash it goes on from the last message before the one that failed.
+nothing, and after a crash it goes on from the last message before the one that failed. Where it is kept, key_states.py says.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.doors import Door
 from actorkit._runtime.grouping import Group, GroupChild
-from actorkit._runtime.groups import MemberCell
-from actorkit._runtime.states import IDLE
+from actorkit._runtime.key_states import KeyStates, StoredKeyStates, key_bytes, key_of
+from actorkit._runtime.keyed_member import KeyedCell, KeyedChild, StepKeyedCell
+from actorkit._runtime.supervision import let_others_go_on
 from actorkit._runtime.timers import Alarm
-from actorkit.errors import SupervisionError
+from actorkit.errors import EncodingError, SupervisionError
 from actorkit.events import ActorStopped
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorkit._runtime.cell import Cell
     from actorkit._runtime.group_specs import KeyedSpec
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
-    from actorkit._runtime.specs import ChildSpec
     from actorkit._runtime.supervisor import Supervisor
     from actorkit.policy.taxonomy import ErrorContext
 
 FAILING: Final = 3
 """Keys set aside, at least, when the group fails because they are more than half of those awake."""
-
-
-NOTHING_KEPT: Final = object()
-
-
-class KeyedCell(MemberCell):
-    """The member of one key."""
-
-    __slots__ = ("_steps", "keeper", "kept", "key", "used_at")
-
-    def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, keeper: Keyed, key: Hashable) -> None:
-        super().__init__(kernel, spec, path, keeper, keeper.group)
-        self.keeper = keeper
-        self.key = key
-        self.kept: tuple[object, int] | None = None  # its state, and the version of that
-        self._steps = 1 if "snapshot" in spec.actor.actorkit_blueprint.hooks else sys.maxsize  # messages in a row
-        self.used_at = self.began
-
-    async def handle(self, limit: int) -> None:
-        await super().handle(min(limit, self._steps))
-        self._step_done()
-
-    def handle_plain(self, limit: int) -> None:
-        super().handle_plain(min(limit, self._steps))
-        self._step_done()
-
-    def _step_done(self) -> None:
-        if self.port is None and self.life is not None and not self.closing:
-            self.kept = self.life.snapshot() or self.kept
-        if self.keeper.is_crowded:
-            self.stop = True  # settle() is to have a look whether another can have its place
-
-    def settle(self) -> None:
-        super().settle()
-        if self.state == IDLE and self.keeper.is_crowded:
-            self.keeper.make_place(self)
-
-    def notice_rest(self) -> None:
-        super().notice_rest()
-        if self.keeper.is_crowded:  # a background task may have been all that it had to do
-            self.keeper.make_place(self)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it has nothing to do, now or later, and nobody holds on to it."""
-        life = self.life
-        if life is None or self.state != IDLE or self.has_mail or life.tasks or life.timers or life.watching or self.watchers:
-            return False
-        return not self.ending
-
-
-class KeyedChild(ActorChild):
-    """One key's actor as its supervisor sees it."""
-
-    __slots__ = ("_keeper",)
-
-    cell: KeyedCell
-
-    def __init__(self, cell: KeyedCell, spec: ChildSpec[Any], keeper: Keyed) -> None:
-        super().__init__(cell, spec)
-        self._keeper = keeper
-
-    @property
-    def carried(self) -> tuple[object, int] | None:
-        return self.cell.kept
-
-    def quarantine(self, reason: ExitReason, error: ErrorContext | None) -> None:
-        self._keeper.out += not self.quarantined
-        super().quarantine(reason, error)
-        self._keeper.fill_places()
-
-    def release(self) -> None:
-        self._keeper.out -= self.quarantined
-        super().release()
-
-    def forget(self) -> None:
-        self._keeper.out -= self.quarantined
-        for name, mailbox in self.cell.mailboxes.items():
-            self._keeper.group.door(name).absorb(mailbox)
-        self.cell.forget()
 
 
 class Keyed(Group):
@@ -136,22 +56,26 @@ class Keyed(Group):
         hooks = spec.actor.actorkit_blueprint.hooks
         self._ends_at_once = "on_stop" not in hooks
         self._awake: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # by key; the one used last comes last
-        self._asleep: dict[Hashable, object] = {}  # the bare state of those who have one, as there may be millions
         self._waiting: OrderedDict[Hashable, KeyedChild] = OrderedDict()  # awake, but without a place yet
+        self.states = KeyStates(spec.actor)
+        if kernel.is_durable and "snapshot" in hooks:
+            self.states = StoredKeyStates(kernel, spec.actor, path)
         self.out = 0  # how many were set aside after failures; they take no place
+        self._unread: list[KeyedChild] = []  # awake, to be started when their states were read
         self._alarm: Alarm | None = None
         super().__init__(kernel, spec, path, parent, [])
 
     # ------------------------------------------------------------------------------------------------ who gets a message
 
     def picker(self, door: Door) -> Callable[[Any], Mailbox]:
-        by, awake, name, dispatcher = self._by, self._awake, door.name, self.kernel.dispatcher
+        by, awake, name, dispatcher, states = self._by, self._awake, door.name, self.kernel.dispatcher, self.states
 
         def pick(message: Any) -> Mailbox:
             key = by(message)
             child = awake.get(key)
             if child is None:
                 if len(self._waiting) >= door.capacity or door.room or self.group.refuses:
+                    states.check(key)  # where it can still be refused
                     return door
                 child = self._wake(key)
             else:
@@ -171,11 +95,21 @@ class Keyed(Group):
         cell.used_at = self.kernel.dispatcher.time()
         return cell.mailbox(door.name)
 
+    def owner_of(self, cell: Cell) -> tuple[str, bytes]:
+        assert isinstance(cell, KeyedCell)
+        return self.path, key_bytes(self.path, cell.key)
+
+    def mailbox_of(self, key: bytes, port: str) -> Mailbox | None:
+        found = key_of(key)
+        cell = (self._awake.get(found) or self._wake(found)).cell
+        cell.used_at = self.kernel.dispatcher.time()
+        return cell.mailbox(port)
+
     def _wake(self, key: Hashable) -> KeyedChild:
         name = self._name(key)
-        cell = KeyedCell(self.kernel, self._member, f"{self.path}/{name}", self, key)
-        state = self._asleep.pop(key, NOTHING_KEPT)
-        cell.kept = None if state is NOTHING_KEPT else (state, self._member.actor.state_version)
+        kind = StepKeyedCell if self.kernel.steps(self._member.actor) else KeyedCell
+        cell = kind(self.kernel, self._member, f"{self.path}/{name}", self, key)
+        self.states.wake(cell)
         child = self._awake[key] = KeyedChild(cell, self._member, self)
         self.children[name] = child
         if self.is_running:
@@ -237,16 +171,31 @@ class Keyed(Group):
     def _start(self, child: KeyedChild) -> None:
         try:
             if not child.start_now():
-                self._turns.add(partial(self._start_in_turn, child))
+                self._start_soon(child)
                 return
         except SupervisionError as failure:
             self._turns.add(partial(self._start_failed, child, failure))
         self._look_later()
 
+    def _start_soon(self, child: KeyedChild) -> None:
+        if self._member.waits_to_start:
+            self._turns.add(partial(self._start_in_turn, child))
+            return
+        if not self._unread:
+            self._turns.add(self._start_those_read)
+        self._unread.append(child)
+
+    async def _start_those_read(self) -> None:
+        """Starts many in one turn, as what they wait for is read for many at once, and nothing else takes a wait."""
+        unread, self._unread = self._unread, []
+        for number, child in enumerate(unread, 1):
+            await self._start_in_turn(child)
+            await let_others_go_on(number)
+
     async def _start_in_turn(self, child: KeyedChild) -> None:
         if self._awake.get(child.cell.key) is child and child.wanted and not child.is_running:
             try:
-                await child.start()
+                await self._bring_up(child)
             except SupervisionError as failure:
                 await self._start_failed(child, failure)
             self._look_later()
@@ -277,8 +226,7 @@ class Keyed(Group):
 
     def _sleep(self, child: KeyedChild) -> None:
         cell = child.cell
-        if cell.kept is not None:
-            self._asleep[cell.key] = cell.kept[0]
+        self.states.sleep(cell)
         cell.passive = True
         self._remove(child, ExitReason.SHUTDOWN, None)
         self.fill_places()
@@ -299,15 +247,38 @@ class Keyed(Group):
         for child in list(self._awake.values()):
             if child.cell.used_at + self._passivate_after > now:
                 break
-            if not (child.cell.is_idle and self._put_aside(child)):
+            if child.cell.ending or not (child.cell.is_idle and self._put_aside(child)):  # at the end, all say their last words together
                 child.cell.used_at = now
                 self._awake.move_to_end(child.cell.key)
         self._look_later()
+
+    # ------------------------------------------------------------------------------------------------ a state that is none
+
+    async def _bring_up(self, child: Child) -> None:
+        try:
+            await super()._bring_up(child)
+        except SupervisionError as failure:
+            if self.is_running or not self._set_aside_unread(child, failure):
+                raise
+
+    async def _start_failed(self, child: Child, failure: SupervisionError) -> None:
+        if not self._set_aside_unread(child, failure):
+            await super()._start_failed(child, failure)
+
+    def _set_aside_unread(self, child: Child, failure: SupervisionError) -> bool:
+        """Sets a key aside whose kept state nobody can read, as no restart can: until it is released, perhaps in another program."""
+        exit = failure.exit
+        if exit is None or exit.escalate or not child.wanted or not (isinstance(child, KeyedChild) and child.is_refused(exit.error)):
+            return False
+        self._report(child, exit, restarting=False)
+        self._quarantine(child, exit)
+        return True
 
     # ------------------------------------------------------------------------------------------------ its life
 
     async def start(self) -> None:
         self._waiting.clear()
+        self._unread.clear()
         for child in list(self._awake.values()):
             if not child.cell.has_mail:
                 self._sleep(child)  # until somebody wants it
@@ -320,12 +291,17 @@ class Keyed(Group):
         if self._alarm is not None:
             self.kernel.repeating -= self.kernel.timers.remove(self._alarm)
             self._alarm = None
-        await super().stop(reason, deadline)
+        try:
+            await super().stop(reason, deadline)
+        finally:
+            self.states.close()
 
     def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None) -> None:
         if isinstance(child, KeyedChild) and self._awake.get(child.cell.key) is child:
             del self._awake[child.cell.key]
             self._waiting.pop(child.cell.key, None)
+            if not child.cell.passive:
+                self._forget(child.cell)
         super()._remove(child, reason, error)
 
     async def _ended(self, child: Child, exit: Exit) -> None:
@@ -338,11 +314,19 @@ class Keyed(Group):
         del self._awake[cell.key]
         del self.children[child.name]  # before there may be another of this name
         cell.passive = True
+        self._forget(cell)
         if cell.has_mail or any(mailbox.room for mailbox in cell.mailboxes.values()):
             cell.move_mail(lambda mailbox, message: self.pick_anyway(self.group.door(mailbox.name), message))
         child.retire(exit.reason, exit.error)
         child.forget()
         self.fill_places()
+
+    def _forget(self, cell: KeyedCell) -> None:
+        """This key's actor is gone for good."""
+        self.states.forget(cell)
+        if not self.kernel.reminders.are_none:
+            with suppress(EncodingError):  # such a key has none
+                self.kernel.reminders.forget(*self.owner_of(cell))
 
     def _count_out(self) -> int:
         return self.out

@@ -22,6 +22,7 @@ from actorkit._runtime.durable_doors import StepMemberCell
 from actorkit._runtime.group_specs import PoolSpec, limits
 from actorkit._runtime.grouping import Group, GroupChild
 from actorkit._runtime.groups import MemberCell
+from actorkit._runtime.reminders import no_reminders
 from actorkit._runtime.routing import KeyRoute
 from actorkit._runtime.sharing import Owning, Sharing
 from actorkit._runtime.specs import ChildSpec, Spec
@@ -33,6 +34,7 @@ from actorkit.policy.recovery import DeadLetterReason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorkit._runtime.cell import Cell
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
     from actorkit.policy.taxonomy import ErrorContext
@@ -112,6 +114,10 @@ class Pool(Group):
             return mailbox
 
         return pick_and_grow
+
+    def owner_of(self, cell: Cell) -> tuple[str, bytes]:
+        """No member has reminders: raises SpecError."""
+        raise no_reminders(cell.path)
 
     def another(self, door: Door, mailbox: Mailbox, message: Any) -> Mailbox:
         """See `Keeper`."""

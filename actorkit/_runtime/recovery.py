@@ -291,9 +291,9 @@ class Recovery:
             self._cell.exit(ExitReason.FAILED, error=context, delay=self._delay(context, history))
         return False
 
-    def start_failed(self, error: Exception) -> tuple[ErrorContext, RecoveryAction, float]:
+    def start_failed(self, error: Exception, where: str) -> tuple[ErrorContext, RecoveryAction, float]:
         """The constructor, `restore` or `on_start` has raised: what happened, what to do, seconds to wait before a new try."""
-        context = self._describe(error, None, None, "start")
+        context = self._describe(error, None, None, where)
         action, history = self._decide(context)
         self._report(context, action)
         return context, action, self._delay(context, history)

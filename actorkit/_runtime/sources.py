@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorkit._runtime.steps import add, check_alive, wait_for_key
 from actorkit._runtime.timers import Alarm
+from actorkit._runtime.waits import DONE
 from actorkit.events import CleanupFailed
 from actorkit.storage.store import Changes
 
@@ -46,11 +47,20 @@ class Source:
 
     # Sending
 
-    async def stage(self, mailbox: Durable, message: Any, key: str | None) -> None:
+    def stage(self, mailbox: Durable, message: Any, key: str | None) -> Awaitable[None]:
         """See `Stage`."""
-        await wait_for_key(mailbox, key)
-        if (catching_up := self.slow_down([mailbox])) is not None:
+        catching_up = self.slow_down([mailbox])
+        dispatcher = mailbox.dispatcher
+        if key is not None or catching_up is not None or dispatcher.budget <= 0:
+            return self._stage_later(mailbox, message, key, catching_up)
+        dispatcher.budget -= 1
+        self._add(mailbox, message, None)
+        return DONE
+
+    async def _stage_later(self, mailbox: Durable, message: Any, key: str | None, catching_up: Awaitable[None] | None) -> None:
+        if catching_up is not None:
             await catching_up
+        await wait_for_key(mailbox, key)
         if (breath := mailbox.dispatcher.breathe_now_and_then()) is not None:
             await breath
         self._add(mailbox, message, key)

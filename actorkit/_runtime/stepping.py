@@ -16,6 +16,7 @@ from actorkit._runtime.waits import Envelope, staging
 from actorkit.policy.breaker import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
     from actorkit._runtime.incarnation import Incarnation
@@ -45,10 +46,13 @@ class Stepping(Cell):
         blueprint = self.actor_class.actorkit_blueprint
         return "snapshot" in blueprint.hooks and (blueprint.is_durable or "run" in blueprint.hooks)
 
-    @property
-    def state_entry(self) -> tuple[str, Key]:
+    def state_entry(self) -> tuple[str, Key] | None:
         """Where its state is in the store."""
         return f"{STATE} {self.path}", b""
+
+    def promise(self, state: bytes) -> Callable[[], None] | None:
+        """This state is about to be written: what to call when it is, if anybody is to hear of that."""
+        return None
 
     def add_mailbox(self, mailbox: Mailbox) -> Mailbox:
         mailbox.runs_here = False  # who asks would run its handler outside of any step

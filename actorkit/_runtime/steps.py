@@ -29,7 +29,7 @@ from actorkit.errors import ActorNotRunning, DecodingError
 from actorkit.storage.store import Changes, DamagedEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from actorkit._runtime.durable_mailbox import Durable
     from actorkit._runtime.incarnation import Incarnation
@@ -181,8 +181,10 @@ class Step:
 
     def write(self, changes: Changes, state: bytes | None, outputs: list[Output], handled: list[tuple[Mailbox, Any, Any]]) -> None:
         """Adds the state and the outputs to the changes, and writes them."""
-        if state is not None and state != self._kept:
-            changes.puts.append((*self._cell.state_entry, state))
+        entry, told = self._cell.state_entry(), None
+        if state is not None and state != self._kept and entry is not None:
+            changes.puts.append((*entry, state))
+            told = self._cell.promise(state)
         arrivals: list[tuple[Durable, Any, int, str | None]] = []
         for to, message, body, key in outputs:
             if key is None or not to.journal.is_taken(key):  # by somebody else, since it was sent
@@ -190,20 +192,23 @@ class Step:
         self.is_committing = True
         self._writing = handled
         if changes:
-            self._cell.kernel.writer.submit(changes, lambda: self._written(state, arrivals))
+            self._cell.kernel.writer.submit(changes, lambda: self._written(state, arrivals, told))
         else:  # they have changed nothing that is kept
-            self._written(state, arrivals)
+            self._written(state, arrivals, None)
 
-    def _written(self, state: bytes | None, arrivals: list[tuple[Durable, Any, int, str | None]]) -> None:
+    def _written(self, state: bytes | None, arrivals: list[tuple[Durable, Any, int, str | None]], told: Callable[[], None] | None) -> None:
         cell = self._cell
         handled, self._writing = self._writing, []
         self.is_committing = False
         if state is not None:
             self._kept = state
+        if told is not None:
+            told()
         for port, item, answer in handled:
             port.processed += 1
             if type(item) is Envelope:
-                item.wake(answer)
+                if item.is_ask:
+                    item.wake(answer)
                 if item.attempts:
                     cell.recovery.handled_after_all(item)
                 if item.is_suspect:
@@ -247,6 +252,15 @@ class Step:
             return None
         return pack_state(cell.actor_class, life.snapshot_or_raise())
 
+    def begin_with(self, state: bytes | DamagedEntry | None) -> None:
+        """This is the last state that was committed."""
+        self._kept, self._is_read = state, True
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state was committed, as far as is known here."""
+        return self._kept is not None
+
     @property
     def carried(self) -> tuple[object, int] | None:
         """The state that was committed last, for the next life.
@@ -255,11 +269,19 @@ class Step:
             DecodingError: it can't be read.
         """
         if not self._is_read:
-            self._kept, self._is_read = self._cell.kernel.kept.state(self._cell.path), True
+            self.begin_with(self._cell.kernel.kept.state(self._cell.path))
         kept = self._kept
         if isinstance(kept, DamagedEntry):
             raise DecodingError(f"{self._cell.path}: its state in the store is damaged: {kept.reason}; restore a backup")
         return None if kept is None else unpack_state(self._cell.actor_class, kept)
+
+    def adopt(self) -> None:
+        """The actor was given another state than it had committed: that is committed now.
+
+        Raises:
+            Exception: what `snapshot` raised, or that its state can't be kept.
+        """
+        self.write(Changes(), self.state(), [], [])
 
     # ------------------------------------------------------------------------------------------------ from life to life
 

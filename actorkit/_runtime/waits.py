@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.steps import Stage
     from actorkit._runtime.timers import Alarm, Timers
     from actorkit.policy.taxonomy import ErrorContext
+    from actorkit.storage.store import Changes
 
 PARKED = object()
 """What a coroutine yields when it waits for something of ours."""
@@ -98,6 +99,7 @@ class Waiter:
     clock: Alarm | None = None
     body: bytes | None = None  # of a message for a durable port: as it is written, and the key that its sender gave it
     key: str | None = None
+    changes: Changes | None = None  # that it is part of, while it is being written
     is_out: bool = False  # whether a wait that is cut short returns all the same: see Broadcast, and durable_mailbox.py
 
     def __init__(self, dispatcher: Dispatcher, item: Any) -> None:
@@ -138,12 +140,12 @@ class Waiter:
     @property
     def may_last(self) -> bool:
         """Whether somebody that it waits for does not just have a turn coming."""
-        return self.port.cell.state >= RUNNING
+        return self.port.cell.state >= RUNNING and self.changes is None
 
     @property
     def parts(self) -> Sequence[Waiter]:
-        """The waits that have to end for this one to end: see deadlocks.py."""
-        return (self,)
+        """The waits for somebody that have to end for this one to end: see deadlocks.py. Who waits for the store waits for nobody."""
+        return (self,) if self.changes is None else ()
 
     @property
     def awaited(self) -> tuple[object, ...]:

@@ -51,8 +51,6 @@ class Writer:
         self._idle = trio.Event()
         self._one_at_a_time = trio.Lock()
 
-    # Anything else than `write`
-
     async def open(self) -> Opening:
         """Opens the store.
 
@@ -63,6 +61,11 @@ class Writer:
         opening = await self.call(self.store.open)
         self.was_clean, self._is_open = opening.is_clean, True
         return opening
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the store is called here and now, without a thread."""
+        return self._is_inline
 
     async def call(self, method: Callable[..., T], *args: Any) -> T:
         """Calls a method of the store's: in a thread if it may block, but inline under a virtual clock, which would run on meanwhile."""

@@ -411,3 +411,23 @@ def test_no_message_of_a_key_is_lost_reordered_or_handled_by_two(
         if amount not in fails:
             expected[name].append(amount)
     assert {name: amounts for name, amounts in scene.done.items() if amounts} == expected
+
+
+class Numbers(Actor):
+    """Sends a hundred deposits, and ends."""
+
+    out_deposit = OutPort(Deposit)
+
+    async def run(self) -> None:
+        for number in range(100):
+            await self.out_deposit.send(Deposit(str(number % 10), 1))
+
+
+async def test_keys_that_wait_for_a_place_get_one_at_the_end_of_the_streams() -> None:
+    scene = Scene()
+    accounts = keyed(Account, scene, by=account, max_active=2)
+    tree = supervisor(child(Numbers), accounts, wires=[Numbers.out_deposit >> accounts[Account.in_deposit]], name="bank")
+
+    report = await run_inside(tree)
+
+    assert (report.outcome, report.ledger.processed) == ("completed", 100)
