@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
 
-from actorkit import MemoryStore, StorageError, StoreBlocked, child, open_system, supervisor
+from actorkit import MemoryStore, SqliteStore, StorageError, StoreBlocked, ValidationError, child, in_port, open_system, supervisor
 from actorkit.events import Event, StoreRecovered, StoreStuck, StoreUnwritten
-from tests.durability.shop import Keeper, Script, Sink, messages, names, send
+from tests.durability.shop import QUICK, Item, Keeper, Script, Sink, killed, messages, names, send
 from tests.durability.stores import Failing
 
 
@@ -104,3 +110,108 @@ async def test_an_end_while_the_store_is_full_says_what_was_not_written() -> Non
         nursery.cancel_scope.cancel()
     async with open_system(child(Keeper), store=store) as system:
         assert await names(system) == ["a"]
+
+
+async def test_a_locked_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actorkit.storage.sqlite_schema.PATIENCE", 0.01)  # a real second would be one of the test's
+    path, events = tmp_path / "app.db", list[Event]()
+    async with open_system(child(Keeper), store=SqliteStore(path)) as system, trio.open_nursery() as nursery:
+        nursery.start_soon(collect, system.events(StoreStuck, StoreRecovered), events)
+        await send(system, "a")
+        await system.settle()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        nursery.start_soon(send, system, "b")
+        await trio.sleep(2)
+        assert await names(system) == ["a"]
+        other.execute("ROLLBACK")
+        other.close()
+        await system.wait()
+
+        assert await names(system) == ["a", "b"]
+        assert [type(each) for each in events] == [StoreStuck, StoreRecovered]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("blocked", [2, 5, 8])
+async def test_a_write_to_a_file_that_is_blocked_once_is_made_later(tmp_path: Path, blocked: int) -> None:
+    store = Failing(SqliteStore(tmp_path / "app.db"), lambda number: StoreBlocked("full") if number == blocked else None)
+    tree = supervisor(child(Keeper), child(Sink), name="top", wires=[Keeper.out_item >> Sink.in_item])
+    async with open_system(tree, store=store) as system:
+        await send(system, *"abcdef")
+        await system.wait()
+
+        assert store.writes > blocked
+        assert await names(system, Keeper) == await names(system, Sink) == list("abcdef")
+        system.ledger().check()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MiB."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder)], check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+class Brief(Keeper):
+    """Keeps little of what it gets."""
+
+    @in_port(durable=True)
+    async def in_long(self, item: Item) -> None:
+        await self.script.play(item.name[:3])
+        self.names.append(item.name.partition(" ")[0])
+
+
+async def test_on_a_full_disk_senders_wait_until_there_is_room_and_nothing_is_lost(small_disk: Path) -> None:
+    script, events, accepted = Script(gate=trio.Event()), list[Event](), list[str]()
+    async with open_system(child(Brief, script), store=SqliteStore(small_disk / "app.db")) as system, trio.open_nursery() as nursery:
+        nursery.start_soon(collect, system.events(StoreStuck, StoreRecovered), events)
+        with trio.move_on_after(60) as scope:
+            for number in range(500):
+                await system.ref(Brief).send(Brief.in_long, Item(f"{number} ".ljust(100_000, "x")))
+                accepted.append(str(number))
+        assert scope.cancelled_caught
+        assert 5 < len(accepted) < 300
+        assert [type(each) for each in events] == [StoreStuck]
+
+        assert script.gate is not None
+        script.gate.set()
+        await system.wait()
+        await system.ref(Brief).send(Brief.in_long, Item("after"))
+        await system.wait()
+
+        assert await names(system, Brief) == [*accepted, "after"]
+        assert [type(each) for each in events] == [StoreStuck, StoreRecovered]
+        system.ledger().check()
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_wall_clock_may_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Jumping(datetime.datetime):
+        steps = 0
+
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
+            cls.steps += 1
+            return datetime.datetime(2000 + 37 * cls.steps % 100, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("actorkit._runtime.kernel.datetime", Jumping)
+    script = Script(errors={"b": [lambda: RuntimeError("a bug")], "c": [lambda: ValidationError("bad")]})
+    tree = supervisor(child(Keeper, script), child(Sink), name="top", wires=[Keeper.out_item >> Sink.in_item], recovery=QUICK)
+    store = MemoryStore()
+    async with open_system(tree, store=store) as system:
+        await send(system, *"abcd")
+        await system.wait()
+        left = killed(store)
+
+    assert Jumping.steps > 1
+    tree = supervisor(child(Keeper), child(Sink), name="top", wires=[Keeper.out_item >> Sink.in_item])
+    async with open_system(tree, store=left) as system:
+        assert await names(system, Keeper) == await names(system, Sink) == ["a", "b", "d"]
+        assert [letter.message.name for letter in await system.dead_letters.inspect()] == ["c"]
