@@ -39,10 +39,10 @@ def test_several_messages_that_kill_the_process_are_found_one_after_the_other(tm
 
 
 def test_twenty_kills_from_outside_blame_no_message(tmp_path: Path) -> None:
-    task, rng = Task(str(tmp_path), Plan(orders=2_000, notes=500), "NORMAL"), Random(7)
+    task, rng = Task(str(tmp_path), Plan(orders=4_000, notes=1_000), "NORMAL"), Random(7)
 
     with runs() as processes:
-        killed = [processes.run(task, 0.05 * rng.random())[0] for _ in range(20)]
+        killed = [processes.run(task, rng.uniform(0.06, 0.12))[0] for _ in range(20)]
         assert processes.run(task) == ("done", "0")
 
     assert killed == ["killed"] * 20
