@@ -237,8 +237,16 @@ class Stepping(Cell):
         return step.has_work or step.is_committing or bool(step.sealed or step.loose) or super().has_mail
 
     @property
+    def is_at_work(self) -> bool:
+        return super().is_at_work or self.step.has_work or not self._is_settled
+
+    @property
     def is_at_rest(self) -> bool:
-        return super().is_at_rest and not (self.step.is_committing or self.step.sealed)
+        return super().is_at_rest and self._is_settled
+
+    @property
+    def _is_settled(self) -> bool:
+        return not (self.step.is_committing or self.step.sealed)
 
     def in_hand_of(self, port: Mailbox) -> int:
         return super().in_hand_of(port) + self.step.count(port)
