@@ -71,10 +71,8 @@ class Stepping(Cell):
     async def handle(self, limit: int) -> None:
         """As of any cell; but what a message leads to is part of the step, and does not show before that is committed."""
         arrivals, sole, life, step = self.arrivals, self.sole, self.life, self.step
-        if self.gates is not None:
-            limit = self.gates.admit()
         limit = min(limit, step.limit)
-        while arrivals and limit and not self._is_held_by_suspect(sole or arrivals[0]):
+        while arrivals and limit and (self.gates is None or self.gates.admit()) and not self._is_held_by_suspect(sole or arrivals[0]):
             limit -= 1
             port = self.port = sole or arrivals.popleft()
             message = self.message = port.queue.popleft()
