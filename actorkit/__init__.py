@@ -36,6 +36,9 @@ from actorkit._runtime.event_stream import Subscription
 from actorkit._runtime.ledger import Ledger, PortCounts
 
 # What survives the process
+from actorkit._runtime.checkpoint_store import Checkpoint
+from actorkit._runtime.checkpoints import CheckpointRecoveryManager
+from actorkit._runtime.cuts import Cut
 from actorkit.storage.memory import MemoryStore
 from actorkit.storage.postgres import PostgresStore
 from actorkit.storage.sqlite import SqliteStore
@@ -59,6 +62,7 @@ from actorkit.errors import (
     AskFailed,
     BulkheadFull,
     CallRejected,
+    CheckpointError,
     CircuitOpenError,
     CommitNeeded,
     CommunicationError,
@@ -70,6 +74,7 @@ from actorkit.errors import (
     LedgerImbalance,
     MailboxFull,
     MessageTypeError,
+    NoCheckpointError,
     PermanentError,
     PoisonMessageError,
     PortConnectionError,
@@ -103,6 +108,9 @@ __all__ = [
     "BulkheadFull",
     "CallRejected",
     "CascadeManager",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointRecoveryManager",
     "ChildCounts",
     "ChildInfo",
     "ChildSpec",
@@ -113,6 +121,7 @@ __all__ = [
     "Classifier",
     "CommitNeeded",
     "CommunicationError",
+    "Cut",
     "DeadLetter",
     "DeadLetterQueue",
     "DeadLetterReason",
@@ -135,6 +144,7 @@ __all__ = [
     "MailboxFull",
     "MemoryStore",
     "MessageTypeError",
+    "NoCheckpointError",
     "NoRetry",
     "OnExhausted",
     "OutEnd",

@@ -24,6 +24,8 @@ ActorkitError
 ├── EncodingError (TypeError)                 a message that can't be written to a store, a spill file or a link
 ├── DecodingError (ValueError)                bytes that can't be read back as a message
 │   └── StateVersionError                     a state that a newer version of its actor's class has kept
+├── CheckpointError                           a checkpoint, or a cut, can't be taken, or not be recovered from
+│   └── NoCheckpointError (LookupError)       there is none, or none with this number
 ├── StorageError (OSError)                    a store's or spilled port's files are in use, damaged, or not ours
 │   └── StoreBlocked                          a store can't be written for now: the disk is full, or the file locked
 └── ReportedError                             what a handler may raise to say what happened
@@ -185,6 +187,14 @@ class DecodingError(ActorkitError, ValueError):
 
 class StateVersionError(DecodingError):
     """An actor's kept state was made by a newer version of its class: see `state_version`."""
+
+
+class CheckpointError(ActorkitError):
+    """A checkpoint or a cut can't be taken, or an actor not be recovered from it. Its text names the actor, and the way out."""
+
+
+class NoCheckpointError(CheckpointError, LookupError):
+    """An actor has no checkpoint, or none with this number, or none that it could be restored from."""
 
 
 class StorageError(ActorkitError, OSError):

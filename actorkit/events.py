@@ -457,3 +457,105 @@ class DeadlockFound(Event):
 
     def __str__(self) -> str:
         return f"{self.path} would have waited for ever: {' → '.join(self.circle)}"
+
+
+@frozen
+class CheckpointTaken(Event):
+    """A checkpoint of an actor's state was kept; `size` is in bytes."""
+
+    checkpoint_id: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: checkpoint {self.checkpoint_id} taken ({self.size:,} bytes)"
+
+
+@frozen
+class CheckpointFailed(Event):
+    """A checkpoint could not be taken: `snapshot` raised, or returned what can't be kept. The actor goes on."""
+
+    level: ClassVar[int] = ERROR
+    error: BaseException
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path}: no checkpoint could be taken: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class StateRestored(Event):
+    """A new life of an actor has taken over a state that was kept: `source` says which, such as "checkpoint 7"."""
+
+    level: ClassVar[int] = INFO
+    source: str
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.path} restored from {self.source} (incarnation {self.incarnation})"
+
+
+@frozen
+class StateNotRestored(Event):
+    """A state that was kept can't be read, or `restore` raised; the one before it is tried next, and at last a fresh start."""
+
+    level: ClassVar[int] = ERROR
+    source: str
+    error: BaseException
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be restored from {self.source}: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class RecoveryStep(Event):
+    """One step of a recovery that somebody asked for: "paused", "resumed from checkpoint 7", "resumed afresh", "not resumed"."""
+
+    level: ClassVar[int] = INFO
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.step}"
+
+
+@frozen
+class CutTaken(Event):
+    """A consistent cut of the whole system was kept."""
+
+    level: ClassVar[int] = INFO
+    cut_id: int
+    actors: int
+    messages: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: cut {self.cut_id} taken, of {self.actors} actors with {self.messages} messages"
+
+
+@frozen
+class CutFailed(Event):
+    """A cut could not be taken, as `why` says; nothing was changed, and the cuts before it stay."""
+
+    level: ClassVar[int] = ERROR
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: no cut could be taken: {self.why}"
+
+
+@frozen
+class CutRecovered(Event):
+    """All actors were put back to a cut; `dropped` messages that were queued before that are gone."""
+
+    level: ClassVar[int] = WARNING
+    cut_id: int
+    messages: int
+    dropped: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: put back to cut {self.cut_id}, with {self.messages} messages; {self.dropped} that were queued are gone"

@@ -42,6 +42,7 @@ class Exit:
         delay: seconds to wait at least before a restart.
         escalate: whether the supervisor is to fail as well, without a restart.
         drained: whether it ended because its streams did; such an actor is never started again.
+        hopeless: whether it could neither be restored nor start afresh: it is set aside.
     """
 
     incarnation: int
@@ -51,6 +52,7 @@ class Exit:
     delay: float = 0.0
     escalate: bool = False
     drained: bool = False
+    hopeless: bool = False
 
 
 @frozen

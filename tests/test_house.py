@@ -23,10 +23,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 # ---- exceptions: a name, and why. Files are named as under actorkit/, functions as "file.py:Class.method".
 
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
-    "events.py": (520, "one class for each thing that can happen, and nothing else"),
-    "_runtime/cell.py": (505, "one actor, from mail to rest: what a message meets is read in one sitting"),
-    "_runtime/mailbox.py": (446, "a port's queue: all the ways into it and out of it, which keep the books balanced together"),
-    "_runtime/ports.py": (420, "how ports and topics are declared and wired, from the decorator to the wire"),
+    "events.py": (600, "one class for each thing that can happen, and nothing else"),
+    "_runtime/cell.py": (520, "one actor, from mail to rest: what a message meets is read in one sitting"),
+    "_runtime/mailbox.py": (465, "a port's queue: all the ways into it and out of it, which keep the books balanced together"),
+    "_runtime/ports.py": (425, "how ports and topics are declared and wired, from the decorator to the wire"),
 }
 
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}  # with the cap it has instead
@@ -40,6 +40,7 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/wording.py": "an error text shows a message whose repr raises",
     "_runtime/sources.py": "a source's snapshot that fails is the actor's failure, or an event when it is ending anyway",
     "_runtime/stepping.py": "as in cell.py, for actors that step; and a snapshot that fails is the actor's failure",
+    "_runtime/recoveries.py": "what a recovery raises is raised where somebody has asked for it",
     "_runtime/recovery.py": "a user's policy that fails is replaced by ours, so that the message keeps its fate",
     "policy/traces.py": "some exceptions Python itself cannot print",
     "policy/wording.py": "an exception whose own text can't be made is told all the same",

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from actorkit._runtime.ports import InPort, OutPort, is_async
 from actorkit.errors import ActorNotRunning, PortDefinitionError
+from actorkit.policy.checks import check_seconds
 from actorkit.policy.taxonomy import ErrorContext
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ class Actor:
     """The version of what `snapshot` returns; raise it when its shape changes."""
     migrations: ClassVar[Mapping[int, Callable[[Any], Any]]] = MappingProxyType({})
     """By version, what makes of a state of that version one of the next: `{1: add_currency}`. Without, `restore` gets the old one."""
+    checkpoint_every: ClassVar[float | None] = None
+    """Seconds between checkpoints of this actor, taken by themselves when its state has changed; None: only when somebody asks."""
 
     err_errors = OutPort(ErrorContext)
     """Carries this actor's failures to whoever is wired to it."""
@@ -148,6 +151,8 @@ class Actor:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if cls.checkpoint_every is not None:
+            check_seconds(cls.__qualname__, "checkpoint_every", cls.checkpoint_every, positive=True)
         cls.actorkit_blueprint = _draw(cls)
 
     async def on_start(self) -> None:
@@ -169,7 +174,7 @@ class Actor:
         """
 
     def snapshot(self) -> object:
-        """This actor's state (a source's position), taken between messages. A restarted source gets it back by `restore`."""
+        """This actor's state (a source's position), taken between messages; plain data. A later life gets it back by `restore`."""
         return None
 
     def restore(self, state: Any, version: int) -> None:

@@ -6,11 +6,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
+from attrs import evolve
 
+from actorkit._runtime.boundaries import life_is_over
 from actorkit._runtime.child import Child, at_once
 from actorkit._runtime.deadlocks import engages
 from actorkit._runtime.holds import release_holds
 from actorkit._runtime.incarnation import FENCE_AFTER, Incarnation
+from actorkit._runtime.restoring import HandedOn
 from actorkit._runtime.waits import Envelope
 from actorkit._runtime.watching import down
 from actorkit.errors import SupervisionError
@@ -21,7 +24,10 @@ from actorkit.policy.restart import CANARIES, RestartWindow
 from actorkit.policy.rules import RecoveryAction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.restoring import KeptState
     from actorkit._runtime.specs import ChildSpec
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 class ActorChild(Child):
     """An actor as its supervisor sees it."""
 
-    __slots__ = ("_carried", "_trusted_from", "_window", "cell")
+    __slots__ = ("_carried", "_trusted_from", "_window", "cell", "given")
 
     spec: ChildSpec[Any]
 
@@ -37,6 +43,7 @@ class ActorChild(Child):
         super().__init__(spec, cell)
         self.cell = cell
         self._carried: tuple[object, int] | None = None
+        self.given: Sequence[KeptState] | None = None  # what its next life is to be restored from, whatever else there is
         self._trusted_from = 0  # how many messages it has to have handled, since it was released from quarantine
         self._window: RestartWindow | None = None
 
@@ -67,7 +74,7 @@ class ActorChild(Child):
         return {self.path: self.cell}
 
     def start_now(self) -> bool:
-        if self.spec.waits_to_start:
+        if self.spec.waits_to_start or self.cell.kernel.checkpoints.has_to_read(self.cell):
             return False
         at_once(self._start())
         return True
@@ -76,15 +83,19 @@ class ActorChild(Child):
     async def start(self) -> None:
         await self._start()
 
-    @property
-    def carried(self) -> tuple[object, int] | None:
-        """The state that its next life takes over, and the version of that.
+    async def states_to_try(self) -> Sequence[KeptState]:
+        """What its next life could be restored from, the best first: what it has committed, what a source has handed on, its checkpoints.
 
         Raises:
-            DecodingError: there is one in the store, and it can't be read.
+            DecodingError: it has committed a state that can't be read.
         """
+        if self.given is not None:
+            return self.given
         step = self.cell.step
-        return self._carried if step is None or not step.keeps_state else step.carried
+        if step is not None and step.keeps_state:
+            return () if step.carried is None else (HandedOn("what it has committed", step.carried, required=True),)
+        kept = await self.cell.kernel.checkpoints.states_of(self.cell)
+        return kept if self._carried is None else [HandedOn("what its last life handed on", self._carried), *kept]
 
     async def _start(self) -> None:
         cell = self.cell
@@ -94,15 +105,20 @@ class ActorChild(Child):
             cell.drained = False
         life = Incarnation(cell, cell.number)
         started = False
+        states: Sequence[KeptState] = ()
         try:
             cell.make_eager_mailboxes()
-            await life.start(self.carried)
+            if "snapshot" in life.hooks:
+                states = await self.states_to_try()
+            await life.start(states)
             started = True
         except Exception as error:
             context, action, delay = cell.recovery.start_failed(error, "restore" if life.restoring else "start")
             if action is not RecoveryAction.LOG_AND_CONTINUE or not life.constructed:
                 cell.kernel.events.publish(StartFailed(cell.path, context))
                 exit = Exit(cell.number, ExitReason.FAILED, context, delay=delay, escalate=action is RecoveryAction.ESCALATE)
+                if any(each.error is not None for each in states) and not any(each.is_restored for each in states):
+                    exit = evolve(exit, escalate=False, hopeless=True)
                 raise SupervisionError(f"{cell.path} could not be started: {context.summary}", exit) from error
             started = life.started = True
         finally:
@@ -112,6 +128,9 @@ class ActorChild(Child):
                 cell.gather()
                 cell.status = "stopped"
         cell.live(life)
+        if self.given is not None and cell.step is not None:
+            cell.step.adopt()
+        self.given = None
         cell.accept()
         cell.status = "running"
         events = cell.kernel.events
@@ -122,6 +141,8 @@ class ActorChild(Child):
         life.watch_silence()
         if cell.kernel.reminders.late:
             cell.kernel.reminders.started(cell.path)
+        if cell.actor_class.checkpoint_every is not None:
+            cell.kernel.checkpoints.begin(cell)
         life.check_ending()
 
     def start_sources(self) -> None:
@@ -166,11 +187,14 @@ class ActorChild(Child):
         if reason is ExitReason.NORMAL and self.has_failed:
             reason = ExitReason.FAILED  # after it had asked to be stopped, in the same step
         if cell.step is None:
-            self._carried = life.carry() or self._carried
+            self._carried = None if self.given is not None else life.carry() or self._carried
+        if not reason.is_abnormal and self.given is None and cell.actor_class.checkpoint_every is not None:
+            cell.kernel.checkpoints.take_last(cell)
         await life.finish(reason, until)
         cell.gather()
         cell.stand_still()
         cell.life, cell.ending, cell.status = None, False, "stopped"
+        life_is_over(cell)
         events = cell.kernel.events
         if events.hears(ActorStopped.level):
             events.publish(ActorStopped(cell.path, cell.number, reason))

@@ -46,6 +46,16 @@ class Aside:
         """How many messages of paused ports have had their turn."""
         return len(self._shelf)
 
+    @property
+    def stash_now(self) -> list[tuple[Mailbox, Envelope]]:
+        """What is stashed, in order."""
+        return list(self._stashed)
+
+    @property
+    def shelf(self) -> list[Mailbox]:
+        """The entries of paused ports that have had their turn, in order."""
+        return list(self._shelf)
+
     def stashed(self, mailbox: Mailbox) -> int:
         """How many messages of this port are stashed."""
         return sum(port is mailbox for port, _ in self._stashed)

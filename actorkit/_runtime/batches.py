@@ -186,6 +186,21 @@ class BatchCell(Cell):
                 self._divided.put_back(item)
         self._divided = None
 
+    @property
+    def in_parts(self) -> list[tuple[Mailbox, Any]]:
+        """What is in flight, in order: the batch in hand, and those that are to be tried next."""
+        items: list[tuple[Mailbox, Any]] = []
+        if self.port is not None:
+            items += [(self.port, each) for each in (self.message.items if type(self.message) is Batch else [self.message])]
+        if self._divided is not None:
+            items += [(self._divided, each) for part in self._parts for each in part]
+        return items
+
+    @property
+    def collected(self) -> list[Mailbox]:
+        """An entry for each message that is collected for the next batch."""
+        return [] if self._collecting is None else [self._collecting] * self._collected
+
     # Collecting
 
     def _wait_for_more(self, port: Mailbox) -> None:

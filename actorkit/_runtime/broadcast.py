@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import Abort, enable_ki_protection, reschedule
 
-from actorkit._runtime.waits import DONE, Waiter
+from actorkit._runtime.waits import DONE, Waiter, staging
 from actorkit._runtime.wording import shown
 from actorkit.errors import MailboxFull
 
@@ -43,6 +43,10 @@ class Voice:
             return self._send_later(message, receivers)
         dispatcher.budget -= max(1, len(receivers))
         if not all(each.has_room and not each.is_durable for each in receivers):
+            stage = staging.get()
+            catching_up = None if stage is None else stage.slow_down(receivers)
+            if catching_up is not None:
+                return self._send_after(catching_up, message, receivers)
             broadcast = Broadcast(dispatcher, self)
             for each in receivers:
                 broadcast.give(each, message)
@@ -58,6 +62,10 @@ class Voice:
             await waiter
         if self._dispatcher.budget <= 0:
             await self._dispatcher.breathe()  # before anything is accepted: see Mailbox
+        await self.send(message, receivers)
+
+    async def _send_after(self, catching_up: Awaitable[None], message: Any, receivers: list[Mailbox]) -> None:
+        await catching_up
         await self.send(message, receivers)
 
     def left_behind(self) -> None:
@@ -153,6 +161,16 @@ class Copy(Waiter):
         super().__init__(broadcast.dispatcher, message)
         self._broadcast = broadcast
         self.is_waited_for = False  # a durable port may have it in at once
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether another receiver has the message already, so that this one is to get it, come what may."""
+        return self._broadcast.is_out
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its sender has gone."""
+        return self._broadcast.gone
 
     def wake(self, value: Any = None, error: BaseException | None = None) -> None:
         """It is in."""

@@ -28,7 +28,7 @@ from actorkit._runtime.waits import Envelope, Waiter, acting, handling
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from actorkit._runtime.dispatcher import Worker
     from actorkit._runtime.incarnation import Incarnation
@@ -52,10 +52,10 @@ class Cell:
 
     __slots__ = (
         "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
-        "farewell", "failures", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes",
-        "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "sole", "spec",
-        "stands_still", "state", "status", "step", "stop", "stop_by", "supervisor", "waiter", "watchers",
-        "wires_closed", "worker",
+        "failures", "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes",
+        "meanwhile", "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "sole",
+        "spec", "stands_still", "state", "status", "step", "stop", "stop_by", "supervisor", "waiter", "watchers", "wires_closed",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
@@ -80,6 +80,7 @@ class Cell:
         self.state = CLOSED
         self.is_plain = blueprint.all_plain
         self.stop = False  # settle() is to have a look after the message in hand
+        self.meanwhile: Callable[[], None] | None = None  # what waits for a time between two messages: see boundaries.py
         self.closing = self.killed = self.ending = False
         self.context: Context | None = None
         self.batch: Coroutine[Any, Any, None] | None = None
@@ -292,6 +293,8 @@ class Cell:
 
     def settle(self) -> None:
         """Decides the next state, after a step in which, or before which, something asked for a look."""
+        if self.meanwhile is not None:
+            self.meanwhile()
         self.stop = False
         if self.closing:
             self.closing = self.killed = False

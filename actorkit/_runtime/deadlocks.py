@@ -83,9 +83,15 @@ class Deadlocks:
     @contextmanager
     def waiting_for(self, supervisor: Supervisor, stops: Sequence[Cell]) -> Generator[None]:
         """The block waits for a supervisor's turn, and for these actors to stop. Raises as `check`, before it begins."""
-        owner = self.waiting_one()
         what = f"for supervisor {supervisor.path}" + (f" to stop {', '.join(each.path for each in stops)}" if stops else "")
-        waits: list[Wait[Any]] = [Wait(owner, (node,), f"{name_of(owner)} waits {what}") for node in (supervisor, *stops)]
+        with self.waiting(what, (supervisor, *stops)):
+            yield
+
+    @contextmanager
+    def waiting(self, what: str, nodes: Sequence[Node]) -> Generator[None]:
+        """The block waits for all of these to go on; `what` for is for people. Raises as `check`, before it begins."""
+        owner = self.waiting_one()
+        waits: list[Wait[Any]] = [Wait(owner, (node,), f"{name_of(owner)} waits {what}") for node in nodes]
         for wait in waits:
             self._check(wait)
         for wait in waits:
@@ -137,6 +143,15 @@ class Deadlocks:
         return bool(waiters)
 
     # ------------------------------------------------------------------------------------------------ who waits for whom, now
+
+    @property
+    def are_woken(self) -> bool:
+        """Whether somebody's wait is over, and they have not gone on yet."""
+        return any(isinstance(each, Waiter) and each.done for waits in self._waits.values() for each in waits)
+
+    def waits_of(self, cell: Cell) -> Iterator[Wait[Any]]:
+        """What the handler or hook of this actor waits for now; the `token` of a wait for an answer, or for room, is its `Waiter`."""
+        return self._waits_of(cell)
 
     def _find(self, new: Wait[Any]) -> tuple[Wait[Any], ...]:
         return find_circle(new, self._waits_of)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.deadlocks import Deadlocks
+    from actorkit._runtime.pauses import Pause
     from actorkit._runtime.waits import Envelope
 
 BATCH: Final = 128
@@ -87,6 +88,7 @@ class Dispatcher:
         self._at_rest = at_rest
         self._crash = crash
         self.deadlocks = deadlocks
+        self.pause: Pause | None = None  # while there is one, only who it lets begin begins with a message
 
     def start(self, nursery: trio.Nursery) -> None:
         """Begins, with one worker in `nursery`."""
@@ -96,6 +98,8 @@ class Dispatcher:
     @property
     def may_run_here(self) -> bool:
         """Whether who asks right now may run the one who is asked itself: see `run_here`."""
+        if self.pause is not None:
+            return False
         if self.current is None:
             return self._is_vacant or self._asleep is not None
         return not self._runs_here
@@ -110,7 +114,7 @@ class Dispatcher:
     @property
     def is_quiet(self) -> bool:
         """Whether no cell is ready and no step is under way, parked ones aside."""
-        return (self._is_vacant or self._asleep is not None) and not self.ready and not self.waiting
+        return (self._is_vacant or self._asleep is not None) and not self.ready and not self.waiting and self.pause is None
 
     def make_ready(self, cell: Cell) -> None:
         """Puts `cell` on the ready queue; it must not be there."""
@@ -221,6 +225,8 @@ class Dispatcher:
                 cell.state = RUNNING
                 if cell.stop and cell.batch is None:
                     cell.settle()
+                    continue
+                if self.pause is not None and self.pause.holds_back(cell):
                     continue
                 self.current = cell
                 self.budget = BUDGET

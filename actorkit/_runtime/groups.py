@@ -36,13 +36,12 @@ if TYPE_CHECKING:
 class MemberCell(Cell):
     """One member of a group."""
 
-    __slots__ = ("group", "meanwhile", "passive")
+    __slots__ = ("group", "passive")
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor, group: GroupCell) -> None:
         super().__init__(kernel, spec, path, supervisor)
         self.group = group
         self.passive = False  # whether its actor sleeps, and another cell will have it
-        self.meanwhile: Callable[[], None] | None = None  # to be called when no message is in hand
 
     def mailbox(self, name: str) -> Mailbox:
         door = self.group.door(name)  # a new one asks each member for its mailbox
@@ -69,19 +68,6 @@ class MemberCell(Cell):
     def waiting(self) -> int:
         """How many messages are queued; in paused ports, too."""
         return len(self.arrivals) + (0 if self.aside is None else self.aside.shelved)
-
-    def between_messages(self, do: Callable[[], None]) -> None:
-        """Calls `do` as soon as no message is in hand."""
-        if self.port is None:
-            do()
-        else:
-            self.meanwhile, self.stop = do, True
-
-    def settle(self) -> None:
-        if self.meanwhile is not None and self.port is None:
-            do, self.meanwhile = self.meanwhile, None
-            do()
-        super().settle()
 
     def fetch(self) -> bool:
         """Reads back what waits on disk, whatever the capacity; says whether all could be read."""

@@ -16,26 +16,28 @@ from actorkit._runtime.log import ActorLog
 from actorkit._runtime.outlets import Sender
 from actorkit._runtime.ports import fits
 from actorkit._runtime.ref import ActorRef
+from actorkit._runtime.restoring import call, make_actor
 from actorkit._runtime.sources import staged
 from actorkit._runtime.states import CLOSED, IDLE
 from actorkit._runtime.timers import Timer
 from actorkit._runtime.waits import Acting, acting, staging
-from actorkit._runtime.watching import Link, Watcher, unwatch, watch
+from actorkit._runtime.watching import Link, Watcher, begin_watching, unwatch
 from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
-from actorkit.policy.checks import check_flag, check_seconds, check_type
+from actorkit.policy.checks import check_flag, check_seconds
 from actorkit.policy.restart import Restart
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.aside import Aside
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.ports import InPort
+    from actorkit._runtime.restoring import KeptState
 
 FENCE_AFTER = 5.0
 """Seconds that what was cancelled may go on cleaning up before it is left behind."""
@@ -45,11 +47,6 @@ T = TypeVar("T")
 
 # What runs users' functions is protected from Ctrl-C (a scope that it left open would break trio). The functions
 # themselves are not, so that one that never returns can be interrupted.
-
-
-@disable_ki_protection
-def _call(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    return fn(*args, **kwargs)
 
 
 @disable_ki_protection
@@ -101,30 +98,32 @@ class Incarnation:
 
     # ------------------------------------------------------------------------------------------------ begin
 
-    async def start(self, carried: tuple[object, int] | None) -> None:
-        """Constructs the actor, gives it the state of the life before, and runs `on_start`.
+    async def start(self, states: Sequence[KeptState] = ()) -> None:
+        """Constructs the actor, gives it the first of these states that will do, and runs `on_start`.
 
         Raises:
-            Exception: whatever the constructor, `restore` or `on_start` raised; `trio.TooSlowError` after `start_timeout`.
+            Exception: whatever the constructor or `on_start` raised; `trio.TooSlowError` after `start_timeout`.
         """
-        spec, actor_class = self.cell.spec, self.cell.actor_class
+        spec = self.cell.spec
         with Acting(self.cell):
-            # As `actor_class(…)`, but so that the constructor may use self.path and the like already.
-            actor: Actor = actor_class.__new__(actor_class, *spec.args, **spec.kwargs)
-            self.actor = actor
-            object.__setattr__(actor, "_actorkit_life", self)  # also where the class is frozen
-            _call(actor_class.__init__, actor, *spec.args, **spec.kwargs)
-            self.constructed = True
-            if carried is not None:
-                self.restoring = True
-                _call(type(actor).restore, actor, *carried)
-                self.restoring = False
+            if states:
+                await make_actor(self, states)
+            else:
+                self.construct()
             if "on_start" in self.hooks:
                 with trio.move_on_after(spec.start_timeout) as limit:
-                    await _await(type(actor).on_start, actor)
+                    await _await(type(self.actor).on_start, self.actor)
                 if limit.cancelled_caught:
                     raise trio.TooSlowError(f"on_start took longer than {spec.start_timeout:g} s, its start_timeout")
         self.started = True
+
+    def construct(self) -> None:
+        """Makes the actor object: as `actor_class(…)`, but so that the constructor may use self.path and the like already."""
+        spec, actor_class = self.cell.spec, self.cell.actor_class
+        self.actor = actor_class.__new__(actor_class, *spec.args, **spec.kwargs)
+        object.__setattr__(self.actor, "_actorkit_life", self)  # also where the class is frozen
+        call(actor_class.__init__, self.actor, *spec.args, **spec.kwargs)
+        self.constructed = True
 
     def start_source(self) -> None:
         """Starts `run`, if the actor has one and it has not begun: now that the whole tree, or the restarted group, is up."""
@@ -240,22 +239,11 @@ class Incarnation:
             raise MessageTypeError(
                 f"{mailbox.path} takes {type_names(mailbox.types)}, not Down: watch with a port whose handler takes Down"
             )
-        self._watch("watch", ref, mailbox, restarts)
+        begin_watching(self, "watch", ref, mailbox, restarts=restarts)
 
     def link(self, ref: ActorRef[Any]) -> None:
         """See `Actor.link`."""
-        self._watch("link", ref, Link(self), False)
-
-    def _watch(self, used: str, ref: ActorRef[Any], watcher: Watcher, restarts: bool) -> None:
-        owner = f"{self.cell.path}: {used}"
-        target = check_type(owner, "ref", ref, ActorRef, "the address of an actor, such as self.system.ref(Class)").cell
-        if target.refuses:
-            watcher.admit(Down(ref, *(target.farewell or (ExitReason.SHUTDOWN, None))))
-        elif not self.ended:
-            watch(target, watcher, restarts=restarts)
-            if self.watching is None:
-                self.watching = []
-            self.watching.append((target, watcher))
+        begin_watching(self, "link", ref, Link(self), restarts=False)
 
     @property
     def aside(self) -> Aside:
@@ -361,13 +349,13 @@ class Incarnation:
 
     def snapshot_or_raise(self) -> object:
         """Its state, as `snapshot` returns it."""
-        return _call(type(self.actor).snapshot, self.actor)
+        return call(type(self.actor).snapshot, self.actor)
 
     def snapshot(self) -> tuple[object, int] | None:
         """Its state, with the version of that; None if it has none, or can't tell."""
         if "snapshot" in self.hooks and self.started:
             try:
-                return _call(type(self.actor).snapshot, self.actor), type(self.actor).state_version
+                return call(type(self.actor).snapshot, self.actor), type(self.actor).state_version
             except Exception as error:
                 self.cell.kernel.events.publish(CleanupFailed(self.cell.path, "snapshot", error))
         return None

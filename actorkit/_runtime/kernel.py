@@ -17,7 +17,7 @@ from actorkit._runtime.durable_mailbox import DurableMailbox
 from actorkit._runtime.event_stream import EventStream
 from actorkit._runtime.journals import Kept
 from actorkit._runtime.kept_letters import KeptLetters
-from actorkit._runtime.ledger import NUMBERS, PortCounts, Sums, total
+from actorkit._runtime.ledger import PortCounts, Sums, total
 from actorkit._runtime.register import Register
 from actorkit._runtime.reminders import Reminders
 from actorkit._runtime.spilling import SpillFolder
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.cell import Cell
+    from actorkit._runtime.checkpoint_store import CheckpointStore
     from actorkit._runtime.child import Child
     from actorkit._runtime.dead_letters import DeadLetterQueue
     from actorkit._runtime.mailbox import Mailbox
@@ -68,6 +69,7 @@ class Kernel:
         self.suspects = Suspects(self)
         self.steppers: set[type] = set()  # classes that are wired to durable ports
         self.unwritten: dict[str, dict[bytes, tuple[bytes | None]]] = {}  # of keyed actors, by space and key: see key_states.py
+        self.checkpoints: CheckpointStore  # made with the system
         self.timers = Timers(self.look)
         self.reminders = Reminders(self)
         self.topics = Topics(self)
@@ -125,6 +127,7 @@ class Kernel:
                     if isinstance(mailbox, DurableMailbox):
                         mailbox.recover()
         await self.reminders.load()
+        await self.checkpoints.open()
 
     def report_unclaimed(self) -> None:
         """The tree is up: says for which ports that do not exist there are messages in the store."""
@@ -305,29 +308,3 @@ class Kernel:
                 mailbox = cell.mailboxes.get(name)
                 counts[f"{cell.path}.{name}"] = UNUSED if mailbox is None else mailbox.counts()
         return counts
-
-    def snapshot_of(self, cell: Cell) -> dict[str, Any]:
-        """One actor as plain data."""
-        return {
-            "path": cell.path,
-            "kind": "actor",
-            "class": cell.actor_class.__qualname__,
-            "status": cell.status,
-            "incarnation": cell.number,
-            "restarts": cell.restarts,
-            "rate": None if cell.gates is None else cell.gates.rate,  # messages a second, while it is slowed down
-            "ports": {mailbox.name: self._snapshot_of_port(mailbox) for mailbox in cell.mailboxes.values()},
-            "wires": {name: [target.path for target in outlet.targets] for name, outlet in cell.outlets.items() if outlet.targets},
-            "discarded": {name: outlet.discarded for name, outlet in cell.outlets.items() if outlet.discarded},  # for want of a wire
-        }
-
-    def _snapshot_of_port(self, mailbox: Mailbox) -> dict[str, Any]:
-        counts, gates = mailbox.counts(), mailbox.cell.gates
-        breaker = None if gates is None else gates.breaker(mailbox.name)
-        return {
-            "capacity": mailbox.capacity,
-            "wired": mailbox.wired,
-            "waiting_senders": len(mailbox.room),
-            "breaker": None if breaker is None else breaker.state.value,
-            **{name: getattr(counts, name) for name in NUMBERS},
-        }

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actorkit._runtime.actor_child import ActorChild
 from actorkit._runtime.durable_doors import StepMemberCell
 from actorkit._runtime.groups import MemberCell
 from actorkit._runtime.key_states import StoredKeyStates
+from actorkit._runtime.restoring import HandedOn
 from actorkit._runtime.states import IDLE
 
 if TYPE_CHECKING:
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.key_states import Record
     from actorkit._runtime.keyed import Keyed
+    from actorkit._runtime.restoring import KeptState
     from actorkit._runtime.specs import ChildSpec
     from actorkit.messages import ExitReason
     from actorkit.policy.taxonomy import ErrorContext
@@ -123,8 +125,11 @@ class KeyedChild(ActorChild):
         await self._keeper.states.read(self.cell)
         await super().start()
 
-    @property
-    def carried(self) -> tuple[object, int] | None:
+    async def states_to_try(self) -> Sequence[KeptState]:
+        kept = self._kept_state()
+        return () if kept is None else (HandedOn("what is kept of its key", kept, required=True),)
+
+    def _kept_state(self) -> tuple[object, int] | None:
         cell, states = self.cell, self._keeper.states
         if cell.step is not None and cell.step.has_state:
             return cell.step.carried

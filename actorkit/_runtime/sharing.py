@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from actorkit._runtime.boundaries import between_messages
 from actorkit._runtime.key_slots import owners, slot_of
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Owning:
         self._settle_owners()
         for member in {owner for owner, heir in zip(self._owners, self._heirs, strict=True) if owner is not heir}:
             if member in self._group.keeper.active():
-                member.between_messages(partial(self._hand_over, member))
+                between_messages(member, partial(self._hand_over, member))
 
     def leave(self, member: MemberCell, *, keep_tried: bool) -> None:
         """What waits at a member that is out goes to the heirs of its keys."""

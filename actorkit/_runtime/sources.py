@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.durable_mailbox import Durable
     from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.stepping import Stepping
     from actorkit._runtime.steps import Step
 
 AHEAD: Final = 512
-"""Messages that a source may have sent that are not committed."""
+"""Messages that a source may have sent that are not committed: so many, but no more than there is room for at the port."""
 LOOK_AFTER: Final = 0.005
 """Seconds after a send, when the position is looked at if no other follows; twice as many each time that it has not moved."""
 LOOK_EVERY: Final = 1.0
@@ -48,18 +49,18 @@ class Source:
 
     def stage(self, mailbox: Durable, message: Any, key: str | None) -> Awaitable[None]:
         """See `Stage`."""
-        self._look()
+        catching_up = self.slow_down([mailbox])
         dispatcher = mailbox.dispatcher
-        if key is not None or dispatcher.budget <= 0 or self._is_far_ahead:
-            return self._stage_later(mailbox, message, key)
+        if key is not None or catching_up is not None or dispatcher.budget <= 0:
+            return self._stage_later(mailbox, message, key, catching_up)
         dispatcher.budget -= 1
         self._add(mailbox, message, None)
         return DONE
 
-    async def _stage_later(self, mailbox: Durable, message: Any, key: str | None) -> None:
+    async def _stage_later(self, mailbox: Durable, message: Any, key: str | None, catching_up: Awaitable[None] | None) -> None:
+        if catching_up is not None:
+            await catching_up
         await wait_for_key(mailbox, key)
-        while self._is_far_ahead:
-            await self._step.change()
         if (breath := mailbox.dispatcher.breathe_now_and_then()) is not None:
             await breath
         self._add(mailbox, message, key)
@@ -75,11 +76,20 @@ class Source:
         self._wait = LOOK_AFTER
         self._look_later()
 
-    @property
-    def _is_far_ahead(self) -> bool:
+    def slow_down(self, receivers: list[Mailbox]) -> Awaitable[None] | None:
+        """See `Stage`."""
+        self._look()
+        most = min([AHEAD, *(each.capacity for each in receivers if each.is_durable)])
+        return self._catch_up(most) if self._is_ahead(most) else None
+
+    async def _catch_up(self, most: int) -> None:
+        while self._is_ahead(most):
+            await self._step.change()
+
+    def _is_ahead(self, most: int) -> bool:
         if self._life.ended:
             return False
-        return bool(self._cell.holds) or (len(self._step.sealed) >= AHEAD and self._step.is_committing)
+        return bool(self._cell.holds) or (len(self._step.sealed) >= most and self._step.is_committing)
 
     # Committing
 

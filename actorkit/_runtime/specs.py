@@ -40,6 +40,7 @@ class Spec:
     within: float | None = None
     backoff: Backoff | None = None
     on_exhausted: OnExhausted | None = None  # None: as its supervisor says
+    depends_on: tuple[Any, ...] = ()  # actor classes, specs or paths
 
     @property
     def waits_to_start(self) -> bool:
@@ -62,6 +63,8 @@ class Spec:
         for option in options:
             if option not in known:
                 raise SpecTypeError(f"{self.title}: unknown option {option!r}: expected one of {', '.join(known)}")
+        if isinstance(options.get("depends_on"), list):
+            options = options | {"depends_on": tuple(options["depends_on"])}
         return evolve(self, **options)
 
     def _check(self) -> None:
@@ -74,6 +77,7 @@ class Spec:
             raise SpecTypeError(f"{self.title}: recovery = {self.recovery!r}: expected a RecoveryPolicy")
         if self.on_exhausted is not None:
             check_choice(self.title, "on_exhausted", self.on_exhausted, OnExhausted)
+        check_dependencies(self.title, self.depends_on)
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise SpecTypeError(f"{self.title}: backoff = {self.backoff!r}: expected ExponentialBackoffRetry(…) or LinearBackoffRetry(…)")
 
@@ -115,6 +119,7 @@ class ChildSpec(Spec, Generic[A_co]):
             within: float = ...,
             backoff: Backoff | None = ...,
             on_exhausted: OnExhausted | None = ...,
+            depends_on: Sequence[type[Actor] | Spec | str] = ...,
             start_timeout: float = ...,
         ) -> Self:
             """The same child with other options, as a new spec.
@@ -129,6 +134,7 @@ class ChildSpec(Spec, Generic[A_co]):
                 within: seconds.
                 backoff: how long to wait before restarts; by default not at all.
                 on_exhausted: what happens when its restarts are used up; by default what its supervisor says.
+                depends_on: what it needs to work, beside those that it is wired to: actor classes, children or supervisors, or paths.
                 start_timeout: seconds that `on_start` may take; 30.0 by default.
 
             Raises:
@@ -215,6 +221,7 @@ class SupervisorSpec(Spec):
             within: float = ...,
             backoff: Backoff | None = ...,
             on_exhausted: OnExhausted | None = ...,
+            depends_on: Sequence[type[Actor] | Spec | str] = ...,
         ) -> Self:
             """The same supervisor with other options, as a new spec. By default it is PERMANENT, and has all the time it needs to stop.
 
@@ -344,6 +351,18 @@ def check_wires(title: str, wires: object) -> tuple[Wire, ...]:
         if not isinstance(one, Wire):
             raise SpecTypeError(f"{title}: wires has {one!r}: expected wires, made by Class.out_x >> Other.in_y")
     return given
+
+
+def check_dependencies(title: str, dependencies: object) -> None:
+    """Raises unless these are actor classes, specs or paths."""
+    if not _are_dependencies(dependencies):
+        raise SpecTypeError(complaint(title, "depends_on", dependencies, "a list of actor classes, children or paths"))
+
+
+def _are_dependencies(given: Any) -> bool:
+    return isinstance(given, tuple) and all(
+        isinstance(each, Spec | str) or (isinstance(each, type) and issubclass(each, Actor)) for each in cast("tuple[object, ...]", given)
+    )
 
 
 def check_name(title: str, name: object) -> None:

@@ -58,6 +58,10 @@ class Stage(Protocol):
         """The same, without a wait."""
         ...
 
+    def slow_down(self, receivers: list[Mailbox]) -> Awaitable[None] | None:
+        """What to wait for before more is sent to these without a wait; None: nothing."""
+        ...
+
 
 class Step:
     """What one actor has done that is not committed yet, and how it is committed.
@@ -271,6 +275,14 @@ class Step:
             raise DecodingError(f"{self._cell.path}: its state in the store is damaged: {kept.reason}; restore a backup")
         return None if kept is None else unpack_state(self._cell.actor_class, kept)
 
+    def adopt(self) -> None:
+        """The actor was given another state than it had committed: that is committed now.
+
+        Raises:
+            Exception: what `snapshot` raised, or that its state can't be kept.
+        """
+        self.write(Changes(), self.state(), [], [])
+
     # ------------------------------------------------------------------------------------------------ from life to life
 
     def roll_back(self) -> list[tuple[Mailbox, Any]]:
@@ -324,6 +336,9 @@ class Handling:
     def stage_nowait(self, mailbox: Durable, message: Any) -> None:
         """See `Stage`."""
         self._add(mailbox, message, None)
+
+    def slow_down(self, receivers: list[Mailbox]) -> None:
+        """See `Stage`: a handler is held up after its step."""
 
     def _add(self, mailbox: Durable, message: Any, key: str | None) -> None:
         check_alive(self._life, message)

@@ -26,6 +26,7 @@ from actorkit.policy.restart import OnExhausted, Restart, RestartPlan, RestartWi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
@@ -75,7 +76,7 @@ class Supervision(ABC):
             for number, child in enumerate(list(self.children.values()), 1):
                 if not child.completed:
                     child.begin()
-                    await self._bring_up(child)
+                    await self._bring_up_or_set_aside(child)
                 await let_others_go_on(number)
         except BaseException as error:
             self._turns.close()
@@ -94,6 +95,15 @@ class Supervision(ABC):
         """Starts one child, or raises `SupervisionError`."""
         if not child.start_now():
             await child.start()
+
+    async def _bring_up_or_set_aside(self, child: Child) -> None:
+        """The same, but one that could neither be restored nor start afresh is set aside: it is nobody else's fault."""
+        try:
+            await self._bring_up(child)
+        except SupervisionError as failure:
+            if failure.exit is None or not failure.exit.hopeless:
+                raise
+            self._quarantine(child, failure.exit)
 
     async def _bring_down(self, child: Child, reason: ExitReason, deadline: float = math.inf) -> ExitReason:
         """Stops one child; says how that ended: `reason`, or KILLED."""
@@ -180,7 +190,9 @@ class Supervision(ABC):
                 await self._restart(child)
             return
         exit = failure.exit or Exit(child.number, ExitReason.FAILED)
-        if exit.escalate:
+        if exit.hopeless:
+            self._quarantine(child, exit)
+        elif exit.escalate:
             await self._give_up(f"child {child.name!r} escalated a failure to start", exit.error)
         else:
             await self._count_and_restart(child, evolve(exit, incarnation=child.number))
@@ -228,6 +240,42 @@ class Supervision(ABC):
         else:
             await self._restart(child)
 
+    # ------------------------------------------------------------------------------------------------ recovery by hand: checkpoints.py
+
+    def on_hold(self) -> AbstractAsyncContextManager[None]:
+        """The block has this supervisor's turn: see `Turns.hold`."""
+        return self._turns.hold()
+
+    async def take_down(self, child: Child, deadline: float = math.inf) -> bool:
+        """Ends the present life of a child, for who has this turn; says whether it was to be started by itself later."""
+        was_waiting = child.alarm is not None
+        self._cancel_alarm(child)
+        child.restarting(ExitReason.SHUTDOWN, None)
+        await self._bring_down(child, ExitReason.SHUTDOWN, deadline)
+        return was_waiting
+
+    async def take_up(self, child: Child, *, was_waiting: bool = False) -> None:
+        """Starts a child, for who has this turn, all but its `run`; `was_waiting`: with the bystanders that waited with it.
+
+        Raises:
+            SupervisionError: it can't be started now, and is dealt with as any child that can't.
+        """
+        failure: SupervisionError | None = None
+        try:
+            await self._bring_up(child)
+        except SupervisionError as error:
+            failure = error
+        child.begin()
+        if failure is not None:
+            self._turns.add(partial(self._start_failed, child, failure))
+            raise failure
+        if was_waiting:
+            await self._restart(child)
+
+    def start_sources_of(self, children: Iterable[Child]) -> None:
+        """Starts `run` of these that have one, for who has this turn."""
+        self._start_new_sources(children)
+
     def _report(self, child: Child, exit: Exit, *, restarting: bool, delay: float = 0.0) -> None:
         self.kernel.events.publish(
             ChildExited(child.path, self.path, exit.reason, child.restarts, restarting=restarting, delay=delay, error=exit.error)
@@ -257,7 +305,7 @@ class Supervision(ABC):
         for each in group:
             self._cancel_alarm(each)
             try:
-                await self._bring_up(each)
+                await self._bring_up_or_set_aside(each)
             except SupervisionError as failure:
                 self._turns.add(partial(self._start_failed, each, failure))  # not here and now: in between, it can be stopped
                 return

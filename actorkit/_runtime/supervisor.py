@@ -79,7 +79,7 @@ class Supervisor(Supervision):
         """
         if wires != ():
             check_wires(self.path, wires)
-        if isinstance(spec, Spec) and not spec.waits_to_start:
+        if isinstance(spec, Spec) and not spec.waits_to_start and not self.kernel.checkpoints.may_have_to_read:
             await (self.kernel.dispatcher.breathe_now_and_then(START_COST) or checkpoint_if_cancelled())
             if self._turns.are_free:
                 return await self._start_new(spec, wires)

@@ -13,12 +13,15 @@ from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.cascade_manager import CascadeManager
 from actorkit._runtime.cell import Cell
+from actorkit._runtime.checkpoint_store import CheckpointStore
+from actorkit._runtime.checkpoints import CheckpointRecoveryManager
 from actorkit._runtime.dead_letters import DeadLetterQueue
+from actorkit._runtime.dependencies import check_dependencies
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
-from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.kernel import Kernel
 from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
+from actorkit._runtime.plain_data import tree_as_data
 from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
 from actorkit._runtime.streams import finish_streams, say_last_words
@@ -103,6 +106,8 @@ class System:
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
         self.kernel = Kernel(self, dead_letters, store, seed, spill_to)
         self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
+        self.kernel.checkpoints = CheckpointStore(self.kernel)
+        self.checkpoints = CheckpointRecoveryManager(self.kernel)
         self.dead_letters = dead_letters
         self.kernel.note_wires(tree.all_wires())
         self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
@@ -114,6 +119,7 @@ class System:
         self._top_ended = trio.Event()
         connect(self.kernel.cells, tree.all_wires())
         check_required(self.kernel.cells.values())
+        check_dependencies(self.kernel)
 
     # ------------------------------------------------------------------------------------------------ actors
 
@@ -214,29 +220,7 @@ class System:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole tree, as it is now, as plain data."""
-        return self._snapshot_of(self.cascade) | {"topics": self.kernel.topics.snapshot()}
-
-    def _snapshot_of(self, supervisor: Supervisor) -> dict[str, Any]:
-        children: list[dict[str, Any]] = []
-        for child in supervisor.children.values():
-            below = self.kernel.supervisors.get(child.path) if child.kind == "supervisor" else None
-            if below is not None:
-                children.append(self._snapshot_of(below) | {"restarts": child.restarts})
-            elif child.path in self.kernel.cells:
-                cell = self.kernel.cells[child.path]
-                members = (
-                    {"members": [self.kernel.snapshot_of(each) for each in cell.keeper.members()]} if isinstance(cell, GroupCell) else {}
-                )
-                children.append(self.kernel.snapshot_of(cell) | {"kind": child.kind} | members)
-        return {
-            "path": supervisor.path,
-            "kind": "supervisor",
-            "strategy": supervisor.spec.strategy.value,
-            "status": "running" if supervisor.is_running else "stopped",
-            "incarnation": supervisor.number,
-            "restarts": 0,
-            "children": children,
-        }
+        return tree_as_data(self.kernel, self.cascade) | {"topics": self.kernel.topics.snapshot()}
 
     # ------------------------------------------------------------------------------------------------ waiting, and the end
 

@@ -151,3 +151,8 @@ class Timer:
             kernel.repeating -= self.period is not None
             self._life.check_drained()
             kernel.look()
+
+
+def content_of(timer: Timer) -> tuple[Mailbox, Any]:
+    """Where a timer's message is to go, and the message."""
+    return timer._mailbox, timer._message  # users see no more of it than `cancel`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from actorkit.errors import DeadlockError, SupervisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.kernel import Kernel
@@ -92,8 +93,51 @@ class Turns:
         if turn.error is not None:
             raise turn.error
         if not turn.is_done:
-            raise SupervisionError(f"{self._path} is not running (any more), so it can't do this; start it, or ask the one above it")
+            raise self._refusal()
         return cast("T", turn.value)
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncGenerator[None]:
+        """It is the block's turn. If it is broken off, the block is cancelled, and waited for.
+
+        Raises:
+            SupervisionError: closed, now or before its end.
+        """
+        began, left, scope, is_in = trio.Event(), trio.Event(), trio.CancelScope(), False
+
+        async def hold() -> None:
+            nonlocal is_in
+            is_in = True
+            began.set()
+            try:
+                await left.wait()
+            finally:
+                scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await left.wait()
+
+        turn = _Turn(hold, asked=True)
+        turn.over = began  # who waits for its beginning waits for an end before that as well
+        if not self.is_open:
+            raise self._refusal()
+        self._put(turn)
+        try:
+            with self._kernel.deadlocks.waiting_for(self._kernel.supervisors[self._path], ()):
+                await began.wait()
+            if not is_in:
+                raise self._refusal()
+            with scope:
+                yield
+        finally:
+            left.set()
+            if turn in self._queue:
+                self._queue.remove(turn)
+                self._over(turn)
+        if scope.cancelled_caught:
+            raise self._refusal()
+
+    def _refusal(self) -> SupervisionError:
+        return SupervisionError(f"{self._path} is not running (any more), so it can't do this; start it, or ask the one above it")
 
     def close(self) -> None:
         """Drops what waits, and whatever comes from now on; what is in hand is finished."""

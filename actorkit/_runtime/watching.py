@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
+from actorkit._runtime.ref import ActorRef
 from actorkit.errors import DependencyError
-from actorkit.messages import Down
+from actorkit.messages import Down, ExitReason
+from actorkit.policy.checks import check_type
 
 if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.incarnation import Incarnation
-    from actorkit.messages import ExitReason
     from actorkit.policy.taxonomy import ErrorContext
 
 
@@ -55,6 +56,23 @@ def watch(cell: Cell, watcher: Watcher, *, restarts: bool) -> None:
     if cell.watchers is None:
         cell.watchers = {}
     cell.watchers[watcher] = restarts
+
+
+def begin_watching(life: Incarnation, used: str, ref: ActorRef[Any], watcher: Watcher, *, restarts: bool) -> None:
+    """The same for one life, with which it ends; `used`: what it was called by.
+
+    Raises:
+        SpecTypeError: `ref` is no address.
+    """
+    owner = f"{life.cell.path}: {used}"
+    target = check_type(owner, "ref", ref, ActorRef, "the address of an actor, such as self.system.ref(Class)").cell
+    if target.refuses:
+        watcher.admit(Down(ref, *(target.farewell or (ExitReason.SHUTDOWN, None))))
+    elif not life.ended:
+        watch(target, watcher, restarts=restarts)
+        if life.watching is None:
+            life.watching = []
+        life.watching.append((target, watcher))
 
 
 def unwatch(cell: Cell, watcher: Watcher) -> None:

@@ -51,8 +51,6 @@ class Writer:
         self._idle = trio.Event()
         self._one_at_a_time = trio.Lock()
 
-    # Anything else than `write`
-
     async def open(self) -> Opening:
         """Opens the store.
 

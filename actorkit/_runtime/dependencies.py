@@ -1,0 +1,62 @@
+"""Which actors need which: who sends to somebody needs them, and `depends_on` says what no wire shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorkit._runtime.groups import MemberCell
+from actorkit._runtime.specs import ChildSpec, Spec
+from actorkit.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.supervisor import Supervisor
+
+
+def node_of(cell: Cell) -> Cell:
+    """What stands for this actor among its dependencies: itself, or the group that it is a member of."""
+    return cell.group if isinstance(cell, MemberCell) else cell
+
+
+def needs_of(kernel: Kernel, cell: Cell) -> list[Cell]:
+    """The actors, or groups, that this one needs."""
+    found = [mailbox.cell for outlet in cell.outlets.values() for mailbox in outlet.reach()]
+    for spec in _specs_of(cell):
+        for each in spec.depends_on:
+            found += _found(kernel, each)
+    return [node for node in dict.fromkeys(map(node_of, found)) if node is not cell]
+
+
+def check_dependencies(kernel: Kernel) -> None:
+    """Raises SpecError if something depends on what is not in the tree."""
+    for spec in {spec for cell in kernel.cells.values() for spec in _specs_of(cell)}:
+        for each in spec.depends_on:
+            if not _found(kernel, each):
+                raise SpecError(f"{spec.title} depends on {each!r}, which is not in this tree; name a class, a child or a path that is")
+
+
+def _specs_of(cell: Cell) -> Iterable[Spec]:
+    """Its own, and those of all supervisors above: what these depend on, so do all below them."""
+    yield cell.spec
+    supervisor: Supervisor | None = cell.supervisor
+    while supervisor is not None:
+        yield supervisor.spec
+        supervisor = supervisor.parent
+
+
+def _found(kernel: Kernel, what: Any) -> list[Cell]:
+    if isinstance(what, str):
+        cell = kernel.find(what)
+        return [cell] if cell is not None else _below(kernel, what) if what in kernel.supervisors else []
+    if isinstance(what, ChildSpec):
+        return [cell for cell in kernel.cells.values() if cell.spec is what]
+    if isinstance(what, Spec):
+        return [cell for path, each in kernel.supervisors.items() if each.spec is what for cell in _below(kernel, path)]
+    return kernel.cells.candidates(what)
+
+
+def _below(kernel: Kernel, path: str) -> list[Cell]:
+    return [cell for each, cell in kernel.cells.items() if each.startswith(f"{path}/") and not isinstance(cell, MemberCell)]
