@@ -71,10 +71,8 @@ class Stepping(Cell):
     async def handle(self, limit: int) -> None:
         """As of any cell; but what a message leads to is part of the step, and does not show before that is committed."""
         arrivals, sole, life, step = self.arrivals, self.sole, self.life, self.step
-        if self.gates is not None:
-            limit = self.gates.admit()
         limit = min(limit, step.limit)
-        while arrivals and limit and not self._is_held_by_suspect(sole or arrivals[0]):
+        while arrivals and limit and (self.gates is None or self.gates.admit()) and not self._is_held_by_suspect(sole or arrivals[0]):
             limit -= 1
             port = self.port = sole or arrivals.popleft()
             message = self.message = port.queue.popleft()
@@ -237,8 +235,16 @@ class Stepping(Cell):
         return step.has_work or step.is_committing or bool(step.sealed or step.loose) or super().has_mail
 
     @property
+    def is_at_work(self) -> bool:
+        return super().is_at_work or self.step.has_work or not self._is_settled
+
+    @property
     def is_at_rest(self) -> bool:
-        return super().is_at_rest and not (self.step.is_committing or self.step.sealed)
+        return super().is_at_rest and self._is_settled
+
+    @property
+    def _is_settled(self) -> bool:
+        return not (self.step.is_committing or self.step.sealed)
 
     def in_hand_of(self, port: Mailbox) -> int:
         return super().in_hand_of(port) + self.step.count(port)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actorkit import SupervisionError
+from actorkit import StorageError, SupervisionError
 from examples.flights.data import NYCFLIGHTS13, Airline, DataUnavailable, ensure_data, load_airlines
 from examples.flights.progress import LiveView, PlainView, SilentView, View
 from examples.flights.report import as_json, draw, plain, tables
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         return _run(asked)
-    except (DataUnavailable, SupervisionError) as error:
+    except (DataUnavailable, StorageError, SupervisionError) as error:
         cause = error.__cause__
         print(f"flights: {cause if isinstance(cause, DataUnavailable) else error}", file=sys.stderr)
         return 1
@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-faults", action="store_true", help="let nothing fail on purpose")
     parser.add_argument("--no-color", action="store_true", help="plain lines instead of the live view; NO_COLOR=1 does the same")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="use the tables in FOLDER instead of fetching them")
+    kept = "keep what is done in FILE, made if it is not there: killed at any moment and started again, the run goes on"
+    parser.add_argument("--store", type=Path, metavar="FILE", help=kept)
     return parser
 
 
@@ -78,7 +80,7 @@ def _run(asked: argparse.Namespace) -> int:
     folder = ensure_data() if asked.data is None else _whole_folder(asked.data)
     airlines = load_airlines(folder)
     rows = _count_rows(folder / "flights.csv")
-    job = Job(folder, limit=asked.limit, seed=asked.seed, faults=not asked.no_faults)
+    job = Job(folder, limit=asked.limit, seed=asked.seed, faults=not asked.no_faults, store=asked.store)
     total = rows if job.limit is None else min(rows, job.limit)
     console = None if asked.json or asked.no_color else _console()
     view: View = SilentView() if asked.json else PlainView(sys.stdout) if console is None else LiveView(console)

@@ -20,7 +20,10 @@ from examples.flights.data import Airport, Plane, Row, ensure_data, load_airport
 from examples.flights.faults import Fault
 from examples.flights.records import CarrierDelays, EnrichedFlight, Flight, parse
 
-__all__ = ["Enricher", "Halt", "Parser", "Reporter", "RowReader", "Statistics"]
+__all__ = ["BREAKER", "Enricher", "Halt", "Parser", "Reporter", "RowReader", "Statistics"]
+
+BREAKER = CircuitBreaker(failure_threshold=3, recovery_timeout=0.15, half_open_requests=1)
+"""What keeps the registry of aircraft from being asked while it is down."""
 
 
 @frozen
@@ -95,7 +98,7 @@ class Enricher(Actor):
         folder = self._folder or _fetched()
         self._planes, self._airports = load_planes(folder), load_airports(folder)
 
-    @in_port(breaker=CircuitBreaker(failure_threshold=3, recovery_timeout=0.15, half_open_requests=1))
+    @in_port(breaker=BREAKER)
     async def in_flight(self, flight: Flight) -> None:
         aircraft = self._look_up(flight.tailnum)
         airports = self._airports

@@ -19,6 +19,7 @@ from actorkit import (
 from examples.flights.actors import Enricher, Parser, Reporter, RowReader, Statistics
 from examples.flights.data import DataUnavailable
 from examples.flights.faults import Faults
+from examples.flights.kept import Bookmark, KeptEnricher, KeptParser, KeptReader, KeptStatistics
 from examples.flights.records import CarrierDelays
 
 __all__ = ["FLIGHTS", "READER", "ROWS", "WAY", "tree"]
@@ -55,6 +56,7 @@ def tree(
     limit: int | None = None,
     faults: Faults | None = None,
     publish: Callable[[Sequence[CarrierDelays]], None] | None = None,
+    bookmark: Bookmark | None = None,
 ) -> SupervisorSpec:
     """The flights as a tree that can run once: source → parser → enricher → statistics → reporter.
 
@@ -66,23 +68,30 @@ def tree(
         limit: rows to read at most.
         faults: what goes wrong; None for the faults of seed 0.
         publish: gets the result; None to print it.
+        bookmark: for a system with a store: what is done is kept there; is told where the reader is. None without a store.
     """
     faults = Faults(0, rows=limit) if faults is None else faults
+    if bookmark is None:
+        parser, enricher, statistics = Parser, Enricher, Statistics
+        reader = child(RowReader, folder, limit, faults.reading)
+    else:
+        parser, enricher, statistics = KeptParser, KeptEnricher, KeptStatistics
+        reader = child(KeptReader, folder, limit, faults.reading, bookmark)
     return supervisor(
         child(Reporter, _print if publish is None else publish),
-        child(Statistics),
+        child(statistics).options(name="statistics"),
         supervisor(
-            child(Enricher, folder, faults.lookups, faults.outage),
-            child(Parser, faults.parsing, faults.memory),
+            child(enricher, folder, faults.lookups, faults.outage).options(name="enricher"),
+            child(parser, faults.parsing, faults.memory).options(name="parser"),
             name="preparation",
             max_restarts=5,
             within=5.0,
         ),
-        child(RowReader, folder, limit, faults.reading).options(name="reader"),
+        reader.options(name="reader"),
         wires=[
-            RowReader.out_row >> Parser.in_row,
-            Parser.out_flight >> Enricher.in_flight,
-            Enricher.out_flight >> Statistics.in_flight,
+            RowReader.out_row >> parser.in_row,
+            Parser.out_flight >> enricher.in_flight,
+            Enricher.out_flight >> statistics.in_flight,
             Statistics.out_carrier >> Reporter.in_carrier,
         ],
         recovery=RECOVERY,

@@ -40,12 +40,13 @@ class Stage:
 
 @frozen
 class Progress:
-    """How far a run has come: `rows` of `total`, after `seconds`."""
+    """How far a run has come: `rows` of `total`, after `seconds`; `earlier` of them were read before it."""
 
     rows: int
     total: int
     seconds: float
     stages: tuple[Stage, ...]
+    earlier: int = 0
 
     @property
     def fraction(self) -> float:
@@ -55,7 +56,7 @@ class Progress:
     @property
     def rate(self) -> float:
         """Rows per second, on average."""
-        return self.rows / self.seconds if self.seconds else 0.0
+        return (self.rows - self.earlier) / self.seconds if self.seconds else 0.0
 
 
 class View(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -69,9 +69,10 @@ def _carriers(result: Result, airlines: Mapping[str, Airline]) -> Table:
 
 
 def _headline(result: Result) -> str:
-    rate = result.rows / result.seconds if result.seconds else 0.0
+    rate = (result.rows - result.earlier) / result.seconds if result.seconds else 0.0
+    before = f", {result.earlier:,} of them before," if result.earlier else ""
     how = "" if result.signal is None else f"ended early by {result.signal.name}: "
-    return f"{how}{_counted(result.rows, 'row')} in {result.seconds:.1f} s ({rate:,.0f}/s); delays in minutes"
+    return f"{how}{_counted(result.rows, 'row')}{before} in {result.seconds:.1f} s ({rate:,.0f}/s); delays in minutes"
 
 
 def _recovered(result: Result) -> Table:
@@ -107,7 +108,7 @@ def _ledger(result: Result) -> Table:
         numbers = (each.accepted, each.processed, each.dead_lettered, each.queued + each.in_flight)
         rows.append((name_of(path), *(f"{number:,}" for number in numbers)))
     if result.imbalance is None:
-        parts = _counted(result.processed, "flight"), _counted(result.ledger.dead_lettered, "dead letter")
+        parts = _counted(result.processed, "flight"), _counted(len(result.dead_letters), "dead letter")
         title = f"ledger balanced: {_counted(result.rows, 'row')} = {' + '.join(parts)}"
     else:
         title = f"ledger NOT balanced: {result.imbalance}"
@@ -138,9 +139,10 @@ def as_json(result: Result, airlines: Mapping[str, Airline]) -> str:
             "seconds": round(result.seconds, 3),
             "seed": result.job.seed,
             "rows": result.rows,
+            "earlier_rows": result.earlier,
             "processed": result.processed,
-            "dead_lettered": result.ledger.dead_lettered,
-            "dead_lettered_by": dict(result.ledger.dead_lettered_by),
+            "dead_lettered": len(result.dead_letters),
+            "dead_lettered_by": dict(Counter(str(each.reason.value) for each in result.dead_letters)),
             "mean_arrival_delay": result.mean_arrival_delay,
             "carriers": {
                 each.carrier: {

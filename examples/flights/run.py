@@ -10,10 +10,11 @@ from pathlib import Path
 import trio
 from attrs import frozen
 
-from actorkit import DeadLetter, Ledger, LedgerImbalance, RecoveryAction, Subscription, SupervisorSpec, System, open_system
+from actorkit import DeadLetter, Ledger, LedgerImbalance, RecoveryAction, SqliteStore, Subscription, SupervisorSpec, System, open_system
 from actorkit.events import WARNING, ChildExited, CircuitClosed, CircuitOpened, Event, HandlerFailed
 from examples.flights.actors import Halt, RowReader
 from examples.flights.faults import Faults
+from examples.flights.kept import Bookmark
 from examples.flights.pipeline import FLIGHTS, READER, ROWS, WAY, tree
 from examples.flights.progress import Progress, Stage, View, actor_of, name_of
 from examples.flights.records import CarrierDelays
@@ -33,12 +34,14 @@ class Job:
         limit: rows to read at most; None for all.
         seed: for everything that is left to chance.
         faults: whether some are injected.
+        store: the file in which what is done is kept, so that the next run goes on if this one is killed; None to keep nothing.
     """
 
     folder: Path
     limit: int | None = None
     seed: int = 0
     faults: bool = True
+    store: Path | None = None
 
 
 @frozen
@@ -56,7 +59,9 @@ class Result:
         restarts: how often each was restarted.
         recovered: from how many failures in all.
         dead_letters: the rows that were given up, in order.
-        ledger: what became of every message.
+        ledger: what became of every message of this process.
+        rows: how many were read; with a store, those that earlier processes read among them.
+        earlier: how many of them those did.
     """
 
     job: Job
@@ -70,16 +75,13 @@ class Result:
     recovered: int
     dead_letters: tuple[DeadLetter, ...]
     ledger: Ledger
-
-    @property
-    def rows(self) -> int:
-        """Rows that were read."""
-        return self.ledger.ports[ROWS].accepted
+    rows: int
+    earlier: int = 0
 
     @property
     def processed(self) -> int:
         """Rows that made it into the statistics."""
-        return self.ledger.ports[FLIGHTS].processed
+        return self.ledger.ports[FLIGHTS].processed if self.job.store is None else self.flights
 
     @property
     def flights(self) -> int:
@@ -98,9 +100,9 @@ class Result:
             self.ledger.check()
         except LedgerImbalance as error:
             return str(error)
-        if self.rows == self.processed + self.ledger.dead_lettered and self.processed == self.flights:
+        if self.rows == self.processed + len(self.dead_letters) and self.processed == self.flights:
             return None
-        return f"{self.rows:,} rows, but {self.flights:,} flights in the figures and {self.ledger.dead_lettered:,} dead letters"
+        return f"{self.rows:,} rows, but {self.flights:,} flights in the figures and {len(self.dead_letters):,} dead letters"
 
 
 class StoppedAtOnce(Exception):
@@ -159,17 +161,18 @@ class _Incidents:
 class _Course:
     """How a run goes."""
 
-    def __init__(self, view: View, total: int) -> None:
+    def __init__(self, view: View, total: int, bookmark: Bookmark | None) -> None:
         self.incidents = _Incidents(view.note)
         self.signal: signal.Signals | None = None
         self.at_once = trio.CancelScope()
         self._view = view
         self._total = total
+        self._bookmark = bookmark
 
-    async def through(self, flights: SupervisorSpec, seed: int) -> System:
-        """Runs the tree until nothing can happen any more; returns the system, which has ended."""
+    async def through(self, flights: SupervisorSpec, seed: int, store: SqliteStore | None) -> tuple[System, list[DeadLetter]]:
+        """Runs the tree until nothing can happen any more; returns the system, which has ended, and its dead letters."""
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with open_system(flights, seed=seed) as system:
+            async with open_system(flights, seed=seed, store=store) as system:
                 events = system.events()
                 async with trio.open_nursery() as following:
                     following.start_soon(self.incidents.follow, events)
@@ -177,9 +180,10 @@ class _Course:
                         nursery.start_soon(self._obey_all, signals, system)
                         nursery.start_soon(self._watch, system)
                         await system.wait()
+                        letters = await system.dead_letters.inspect()  # those in the store, too, as long as it is open
                         nursery.cancel_scope.cancel()
                     events.close()
-        return system
+        return system, letters
 
     async def _obey_all(self, signals: AsyncIterator[int], system: System) -> None:
         async for number in signals:
@@ -201,14 +205,15 @@ class _Course:
             self._view.show(self._progress(system.ledger(), trio.current_time() - started))
 
     def _progress(self, ledger: Ledger, seconds: float) -> Progress:
-        rows, incidents = ledger.ports[ROWS].accepted, self.incidents
+        incidents, bookmark = self.incidents, self._bookmark
+        rows, earlier = (ledger.ports[ROWS].accepted, 0) if bookmark is None else (bookmark.rows, bookmark.earlier)
         stages = [Stage("reader", rows, 0, 0, incidents.retries[READER], incidents.restarts[READER])]
         for path in WAY:
             counts, actor = ledger.ports[path], actor_of(path)
             waiting = counts.queued + counts.in_flight
             failures = counts.dead_lettered, incidents.retries[actor], incidents.restarts[actor]
             stages.append(Stage(name_of(actor), counts.processed, waiting, *failures))
-        return Progress(rows, self._total, seconds, tuple(stages))
+        return Progress(rows, self._total, seconds, tuple(stages), earlier)
 
 
 async def fly(job: Job, view: View, *, total: int) -> Result:
@@ -219,14 +224,18 @@ async def fly(job: Job, view: View, *, total: int) -> Result:
     Raises:
         StoppedAtOnce: by a second signal.
         SupervisionError: the tree gave up.
+        StorageError: the store can't be used.
     """
     started = trio.current_time()
     carriers: list[CarrierDelays] = []
     faults = Faults(job.seed, rows=total, enabled=job.faults)
-    flights = tree(job.folder, limit=job.limit, faults=faults, publish=carriers.extend)
-    course = _Course(view, total)
+    store = None if job.store is None else SqliteStore(job.store)
+    bookmark = None if store is None else Bookmark(lambda rows: view.note(f"goes on after {rows:,} rows"))
+    flights = tree(job.folder, limit=job.limit, faults=faults, publish=carriers.extend, bookmark=bookmark)
+    course = _Course(view, total, bookmark)
     with course.at_once:
-        system = await course.through(flights, job.seed)
+        system, letters = await course.through(flights, job.seed, store)
+        ledger = system.ledger()
         return Result(
             job=job,
             signal=course.signal,
@@ -237,7 +246,9 @@ async def fly(job: Job, view: View, *, total: int) -> Result:
             circuit_opened=course.incidents.circuit_opened,
             restarts=course.incidents.restarts,
             recovered=course.incidents.recovered,
-            dead_letters=tuple(await system.dead_letters.inspect()),
-            ledger=system.ledger(),
+            dead_letters=tuple(letters),
+            ledger=ledger,
+            rows=ledger.ports[ROWS].accepted if bookmark is None else bookmark.rows,
+            earlier=0 if bookmark is None else bookmark.earlier,
         )
     raise StoppedAtOnce(course.signal or signal.SIGTERM)
