@@ -286,10 +286,8 @@ class System:
         error: BaseException | None = KeyboardInterrupt()  # what else would cancel it before it is up?
         try:
             async with trio.open_nursery() as nursery:
-                up = trio.Event()
-                nursery.start_soon(self._host, up)
-                with trio.CancelScope(shield=True):  # `nursery.start` would keep the host, were all this cancelled already, and wait for it
-                    await up.wait()
+                with trio.CancelScope(shield=True):  # were all this cancelled already, trio would wait for the host to end, in vain
+                    await nursery.start(self._host)
                 try:
                     with self.body:
                         await self.kernel.open_store()
@@ -307,18 +305,17 @@ class System:
         finally:
             _running.discard(self._given)
             self.kernel.stop()
-        if self.kernel.crashed is not None:
-            raise self.kernel.crashed
+        error = error if self.kernel.crashed is None else self.kernel.crashed
         if error is not None:
             raise error
 
     @enable_ki_protection
-    async def _host(self, up: trio.Event) -> None:
+    async def _host(self, task_status: trio.TaskStatus[None]) -> None:
         """Where everything runs: behind a shield, so that whatever happens outside, handlers end by an orderly cancel."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 self.kernel.start(nursery)
-                up.set()
+                task_status.started()
                 await self._leave.wait()
                 nursery.cancel_scope.cancel()
 
