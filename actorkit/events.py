@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from actorkit._runtime.letters import DeadLetter
     from actorkit.messages import ExitReason
+    from actorkit.policy.cascade import CascadePhase
+    from actorkit.policy.health import HealthStatus
     from actorkit.policy.rules import RecoveryAction
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -559,3 +563,161 @@ class CutRecovered(Event):
 
     def __str__(self) -> str:
         return f"{self.path}: put back to cut {self.cut_id}, with {self.messages} messages; {self.dropped} that were queued are gone"
+
+
+@frozen
+class HealthChanged(Event):
+    """A component does better, or worse, than at the last poll; `reasons` say why."""
+
+    level: ClassVar[int] = INFO
+    before: HealthStatus
+    after: HealthStatus
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        why = f": {'; '.join(self.reasons)}" if self.reasons else ""
+        return f"{self.path} is {self.after.value}, and was {self.before.value}{why}"
+
+
+@frozen
+class HealthCheckFailed(Event):
+    """An actor's `health()` has raised; it counts as UNHEALTHY."""
+
+    level: ClassVar[int] = WARNING
+    error: Exception
+
+    @property
+    def exception(self) -> BaseException:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.path}: its health() failed: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class EmergencyBegan(Event):
+    """So much fails that the whole system slows down: the one alert of it.
+
+    `causes` are unhealthy components that need no other unhealthy one, `reached` those that need them, of which there are `radius`.
+    """
+
+    level: ClassVar[int] = CRITICAL
+    trigger: str
+    unhealthy: int
+    eligible: int
+    causes: tuple[str, ...]
+    reached: tuple[str, ...]
+    radius: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        likely = ", ".join(self.causes) or "unknown"
+        return (
+            f"emergency: {self.unhealthy} of {self.eligible} components are unhealthy; likely cause: {likely}; it reaches"
+            f" {self.radius} others; sources are slowed down, mail for unhealthy components waits,"
+            f" nothing is dropped ({' | '.join(self.reasons)})"
+        )
+
+
+@frozen
+class EmergencyRelapsed(Event):
+    """Recovery began too early: the emergency goes on, and has to be calm for so long now."""
+
+    level: ClassVar[int] = ERROR
+    step: int
+    unhealthy: int
+    eligible: int
+    relapses: int
+    stabilisation: float
+
+    def __str__(self) -> str:
+        return (
+            f"relapse {self.relapses} on step {self.step}: {self.unhealthy} of {self.eligible} components are unhealthy;"
+            f" now it has to be calm for {self.stabilisation:g} s"
+        )
+
+
+@frozen
+class RecoveryStepped(Event):
+    """Sources go on at this share of their own rate."""
+
+    level: ClassVar[int] = WARNING
+    step: int
+    rate: float
+
+    def __str__(self) -> str:
+        return f"recovering: sources at {self.rate:.0%} of their rate (step {self.step})"
+
+
+@frozen
+class EmergencyEscalated(Event):
+    """An emergency, or a step of the recovery, has lasted for so long: a person should look."""
+
+    level: ClassVar[int] = CRITICAL
+    phase: CascadePhase
+    lasted: float
+    unhealthy: int
+    eligible: int
+
+    def __str__(self) -> str:
+        how_many = f"{self.unhealthy} of {self.eligible}"
+        return f"{self.phase.value} for {self.lasted:.0f} s, and {how_many} components are unhealthy: somebody should look"
+
+
+@frozen
+class IncidentReport:
+    """An emergency, from its beginning to its end.
+
+    Attributes:
+        began_at: UTC.
+        lasted: seconds.
+        relapses: how often recovery began too early.
+        causes: the likely ones.
+        reached: components that need those.
+        timeline: what happened, with the seconds since it began.
+        most_held: messages that waited for unhealthy components, at most.
+        lost: messages that were dropped meanwhile, by ports that were declared to do so.
+    """
+
+    began_at: datetime
+    lasted: float
+    relapses: int
+    causes: tuple[str, ...]
+    reached: tuple[str, ...]
+    timeline: tuple[tuple[float, str], ...]
+    most_held: int
+    lost: int
+
+    def __str__(self) -> str:
+        head = [
+            f"incident of {self.began_at:%Y-%m-%d %H:%M:%S} UTC, {self.lasted:.0f} s, {self.relapses} relapses",
+            f"likely cause: {', '.join(self.causes) or 'unknown'}; it reached {len(self.reached)} others",
+            f"messages held: {self.most_held:,}; lost: {self.lost:,}",
+        ]
+        return "\n".join([*head, *(f"{seconds:8.1f} s  {what}" for seconds, what in self.timeline)])
+
+
+@frozen
+class EmergencyEnded(Event):
+    """The system is back at its full rate; `report` has the whole story."""
+
+    level: ClassVar[int] = WARNING
+    report: IncidentReport
+
+    def __str__(self) -> str:
+        return f"the emergency is over\n{self.report}"
+
+
+@frozen
+class CascadeWatchFailed(Event):
+    """The watch of the cascade manager has a defect: it begins anew, and ends nothing."""
+
+    level: ClassVar[int] = CRITICAL
+    error: Exception
+
+    @property
+    def exception(self) -> BaseException:
+        return self.error
+
+    def __str__(self) -> str:
+        return f"the cascade manager's watch failed, and begins anew: {type(self.error).__name__}: {self.error}"

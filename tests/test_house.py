@@ -23,7 +23,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 # ---- exceptions: a name, and why. Files are named as under actorkit/, functions as "file.py:Class.method".
 
 LONG_FILES: dict[str, tuple[int, str]] = {  # with the cap it has instead
-    "events.py": (600, "one class for each thing that can happen, and nothing else"),
+    "events.py": (820, "one class for each thing that can happen, and nothing else"),
     "_runtime/cell.py": (520, "one actor, from mail to rest: what a message meets is read in one sitting"),
     "_runtime/mailbox.py": (465, "a port's queue: all the ways into it and out of it, which keep the books balanced together"),
     "_runtime/ports.py": (425, "how ports and topics are declared and wired, from the decorator to the wire"),

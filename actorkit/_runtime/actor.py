@@ -12,6 +12,7 @@ from attrs import frozen
 from actorkit._runtime.ports import InPort, OutPort, is_async
 from actorkit.errors import ActorNotRunning, PortDefinitionError
 from actorkit.policy.checks import check_seconds
+from actorkit.policy.health import HealthStatus
 from actorkit.policy.taxonomy import ErrorContext
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ M = TypeVar("M")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-ASYNC_HOOKS = {"on_start": (), "run": (), "on_drained": (), "on_stop": ("reason",)}
+ASYNC_HOOKS = {"on_start": (), "run": (), "on_drained": (), "on_stop": ("reason",), "health": ()}
 PLAIN_HOOKS = {"snapshot": (), "restore": ("state", "version")}
 
 
@@ -172,6 +173,13 @@ class Actor:
 
         It has what is left of the shutdown time; when nothing is left, it runs up to its first real wait.
         """
+
+    async def health(self) -> HealthStatus:
+        """How it does, as it sees it itself: asked at every poll of the cascade manager, beside its handlers.
+
+        It has half a poll to answer. An answer that is late, or a failure, counts as UNHEALTHY, and does nothing else.
+        """
+        return HealthStatus.HEALTHY
 
     def snapshot(self) -> object:
         """This actor's state (a source's position), taken between messages; plain data. A later life gets it back by `restore`."""

@@ -1,20 +1,284 @@
-"""The root of every tree: the supervisor that is left when all others have given up."""
+"""The root of every tree: the supervisor that sees the whole, and keeps one failing part from taking the rest down.
+
+At each poll it judges all components (health_monitor.py). A pure machine (policy/cascade.py) says in which phase the
+system is; here that is done:
+
+    EMERGENCY    sources at a fraction of their recent rate, mail for unhealthy components waits      emergency.py
+                 one event with the likely cause and whom it reaches; what is down recovers in order of dependency
+    RECOVERING   mail is let through, and sources speed up step by step
+    NORMAL       all is as ever, and the incident is reported
+
+A defect of this watch ends nothing: it is reported, and the watch begins anew. If it stays down, what is slowed down and held
+is let go after one stabilisation time.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
+from actorkit._runtime.dependencies import needs_of
+from actorkit._runtime.emergency import Emergency
+from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
 from actorkit._runtime.supervisor import Supervisor
-from actorkit.errors import SupervisionError
+from actorkit.errors import ActorkitError, SupervisionError
+from actorkit.events import (
+    CascadeWatchFailed,
+    EmergencyBegan,
+    EmergencyEnded,
+    EmergencyEscalated,
+    EmergencyRelapsed,
+    IncidentReport,
+    RecoveryStepped,
+)
+from actorkit.policy.cascade import (
+    BeganRecovery,
+    Cascade,
+    CascadePhase,
+    CascadeSettings,
+    Change,
+    EnteredEmergency,
+    Escalated,
+    Relapsed,
+    Resolved,
+    SteppedUp,
+)
+from actorkit.policy.dependencies import blast_radius, likely_causes, spreading
+from actorkit.policy.health import HealthRules, HealthStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
+    from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.specs import SupervisorSpec
     from actorkit.messages import Exit
+
+MOST_NAMED: Final = 20
+"""Components that an event names; the rest is counted."""
+WATCH_AGAIN: Final = (0.1, 60.0)
+"""Seconds until a watch that failed begins anew: at first, doubled each time, and at most."""
 
 
 class CascadeManager(Supervisor):
-    """The root supervisor. It does not restart the tree below: when that gives up, the run ends with the cause."""
+    """The root supervisor, as `system.cascade`. It does not restart the tree below: when that gives up, the run ends with the cause."""
+
+    def __init__(self, kernel: Kernel, spec: SupervisorSpec, settings: CascadeSettings | None) -> None:
+        super().__init__(kernel, spec, "root", None)
+        self.is_watching = settings is not None  # False: a plain root
+        self._settings = settings or CascadeSettings()
+        self._cascade = Cascade(self._settings, 0.0)
+        self.monitor = HealthMonitor(kernel, HealthRules(answer_within=self._settings.poll / 2))
+        self._emergency = Emergency(kernel)
+        self._unhealthy: dict[Cell, None] = {}  # at the last poll
+        self._incident: Incident | None = None
+        self._let_go_at = math.inf  # while the watch is down
+
+    @staticmethod
+    def settings(
+        *,
+        poll: float = 5.0,
+        unhealthy_fraction: float = 0.3,
+        emergency_rate: float = 0.1,
+        stabilise: float = 30.0,
+        steps: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0),
+        step_time: float = 30.0,
+    ) -> CascadeSettings:
+        """Settings for `run(tree, cascade=CascadeManager.settings(…))`; times in seconds.
+
+        Args:
+            poll: between two looks at all components.
+            unhealthy_fraction: when more of those that count are unhealthy, and they are three at least, there is an emergency. It
+                ends when no more than a third of that are.
+            emergency_rate: the share of their recent rate that sources go on at.
+            stabilise: how long it has to be calm before recovery begins; twice as long after each relapse, up to eight times.
+            steps: the shares of their rate at which sources come back.
+            step_time: how long it has to be calm on each step.
+
+        Raises:
+            SpecError: a value is out of range (of a wrong type: SpecTypeError).
+        """
+        return CascadeSettings(
+            poll=poll,
+            unhealthy_fraction=unhealthy_fraction,
+            emergency_rate=emergency_rate,
+            stabilise=stabilise,
+            steps=steps,
+            step_time=step_time,
+        )
+
+    # ------------------------------------------------------------------------------------------------ what is known
+
+    @property
+    def phase(self) -> CascadePhase:
+        """NORMAL, EMERGENCY or RECOVERING."""
+        return self._cascade.phase
+
+    @property
+    def rate(self) -> float:
+        """The share of their own rate that sources have now."""
+        return self._cascade.rate
+
+    def health(self) -> SystemHealth:
+        """How all components did at the last poll."""
+        return self.monitor.of_all()
+
+    # ------------------------------------------------------------------------------------------------ for operators
+
+    def force(self) -> None:
+        """Has the system go into an emergency now, whatever the health of its components."""
+        self._apply(self._cascade.force(self.kernel.now()))
+
+    def abort(self) -> None:
+        """Ends an emergency now: all goes on at its own rate. The next begins only after a poll has found no reason for one."""
+        self._apply(self._cascade.abort(self.kernel.now()))
+
+    # ------------------------------------------------------------------------------------------------ the watch
+
+    async def start(self) -> None:
+        """Starts the tree, and begins to watch it."""
+        await super().start()
+        if self.is_watching:
+            self._cascade = Cascade(self._settings, self.kernel.now())
+            self.kernel.launch(self._watch)
+
+    async def _watch(self) -> None:
+        wait, most = WATCH_AGAIN
+        while True:
+            try:
+                await self._poll_for_ever()
+            except Exception as error:  # a defect here must not end what it guards
+                self.kernel.events.publish(CascadeWatchFailed(self.path, error))
+            self._let_go_at = min(self._let_go_at, self.kernel.now() + self._cascade.stabilisation)
+            await trio.sleep(wait)
+            if self.kernel.now() >= self._let_go_at:
+                self._emergency.end()
+            wait = min(most, 2 * wait)
+
+    async def _poll_for_ever(self) -> None:
+        due = self.kernel.now() + self._settings.poll
+        while not self.kernel.is_closing:
+            await trio.sleep_until(due)
+            if not self.kernel.is_closing:
+                await self._poll()
+            self._let_go_at = math.inf
+            now = self.kernel.now()
+            due += self._settings.poll * max(1, math.ceil((now - due) / self._settings.poll))  # without drift
+
+    async def _poll(self) -> None:
+        self._emergency.note_sources()
+        found = await self.monitor.look()
+        before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
+        eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
+        spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs())
+        self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
+        if self._emergency.is_on:
+            self._emergency.hold(self._unhealthy)
+            self._note_held()
+
+    def _needs(self) -> dict[Cell, Sequence[Cell]]:
+        return {cell: needs_of(self.kernel, cell) for cell in self.kernel.cells.values()}
+
+    # ------------------------------------------------------------------------------------------------ what is done
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            match change:
+                case EnteredEmergency():
+                    self._enter(change)
+                case Relapsed():
+                    self._relapse(change)
+                case BeganRecovery():
+                    self._emergency.let_go()
+                    self._step(change.rate, 0)
+                case SteppedUp():
+                    self._step(change.rate, change.step)
+                case Escalated():
+                    self._note(f"nothing has got any further for {change.lasted:.0f} s")
+                    self.kernel.events.publish(
+                        EmergencyEscalated(self.path, change.phase, change.lasted, change.unhealthy, change.eligible)
+                    )
+                case Resolved():
+                    self._resolve(change)
+
+    def _enter(self, change: EnteredEmergency) -> None:
+        needs = self._needs()
+        circles = likely_causes(self._unhealthy, needs)
+        causes = [" and ".join(cell.path for cell in circle) for circle in circles]
+        at_fault = [cell for circle in circles for cell in circle]
+        reached = list(dict.fromkeys(each for cell in at_fault for each in blast_radius(cell, needs) if each not in at_fault))
+        self._emergency.begin(self._cascade.rate, self._unhealthy)
+        if self._incident is None:
+            self._incident = Incident(self.kernel, causes, [cell.path for cell in reached])
+        self._note(f"emergency ({change.trigger.value}): {change.unhealthy} of {change.eligible} components are unhealthy")
+        reasons = tuple(f"{cell.path}: {'; '.join(self.monitor.of(cell).reasons)}" for cell in list(self._unhealthy)[:MOST_NAMED])
+        self.kernel.events.publish(
+            EmergencyBegan(
+                self.path,
+                change.trigger.value,
+                change.unhealthy,
+                change.eligible,
+                tuple(causes[:MOST_NAMED]),
+                tuple(cell.path for cell in reached[:MOST_NAMED]),
+                len(reached),
+                reasons,
+            )
+        )
+        self._recover()
+
+    def _relapse(self, change: Relapsed) -> None:
+        self._emergency.begin(self._cascade.rate, self._unhealthy)
+        self._note(f"relapse on step {change.step}: {change.unhealthy} of {change.eligible} components are unhealthy")
+        stabilisation = self._cascade.stabilisation
+        self.kernel.events.publish(
+            EmergencyRelapsed(self.path, change.step, change.unhealthy, change.eligible, change.relapses, stabilisation)
+        )
+        self._recover()
+
+    def _step(self, rate: float, step: int) -> None:
+        self._emergency.set_rate(rate)
+        self._note(f"recovering at {rate:.0%}")
+        self.kernel.events.publish(RecoveryStepped(self.path, step, rate))
+
+    def _resolve(self, change: Resolved) -> None:
+        self._note("aborted by an operator" if change.aborted else "back to normal")
+        self._note_held()
+        self._emergency.end()
+        if self._incident is not None:
+            report = self._incident.report(change)
+            self._incident = None
+            self.kernel.events.publish(EmergencyEnded(self.path, report))
+
+    def _note(self, what: str) -> None:
+        if self._incident is not None:
+            self._incident.note(what)
+
+    def _note_held(self) -> None:
+        if self._incident is not None:
+            self._incident.most_held = max(self._incident.most_held, self._emergency.held_messages)
+
+    def _recover(self) -> None:
+        """Those that are down or keep crashing recover in order of dependency: the others are not to meet them half up."""
+        failed = [cell for cell in self._unhealthy if cell.restarts or cell.life is None]
+        if failed and not self.kernel.is_closing:
+            self.kernel.launch(self._recover_in_order, failed)
+
+    async def _recover_in_order(self, failed: list[Cell]) -> None:
+        self._note(f"recovers {', '.join(cell.path for cell in failed[:MOST_NAMED])}")
+        try:
+            await self.kernel.system.checkpoints.coordinated_recovery([cell.ref for cell in failed])
+        except ActorkitError as error:  # one could not be started: its supervisor goes on with that
+            self._note(f"could not recover all: {error}")
+
+    async def stop(self, reason: Any, deadline: float) -> None:
+        self._emergency.end()  # what is queued is worked off at full speed
+        await super().stop(reason, deadline)
+
+    # ------------------------------------------------------------------------------------------------ the root of the tree
 
     async def child_exited(self, child: Child, exit: Exit) -> None:
         """The top tree has ended by itself, or given up."""
@@ -30,3 +294,37 @@ class CascadeManager(Supervisor):
         else:
             await self._ended(child, exit)
             self.kernel.system.top_ended()
+
+
+class Incident:
+    """What has happened since an emergency began."""
+
+    def __init__(self, kernel: Kernel, causes: list[str], reached: list[str]) -> None:
+        self._kernel = kernel
+        self._causes = causes
+        self._reached = reached
+        self._began = kernel.now()
+        self._began_at = datetime.now(UTC)
+        self._timeline: list[tuple[float, str]] = []
+        self._dropped = self._lost()
+        self.most_held = 0
+
+    def _lost(self) -> int:
+        return sum(counts.dropped for counts in self._kernel.all_counts().values())
+
+    def note(self, what: str) -> None:
+        """Something has happened."""
+        self._timeline.append((self._kernel.now() - self._began, what))
+
+    def report(self, change: Resolved) -> IncidentReport:
+        """All of it, at its end."""
+        return IncidentReport(
+            began_at=self._began_at,
+            lasted=change.lasted,
+            relapses=change.relapses,
+            causes=tuple(self._causes),
+            reached=tuple(self._reached),
+            timeline=tuple(self._timeline),
+            most_held=self.most_held,
+            lost=self._lost() - self._dropped,
+        )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.dispatcher import Worker
     from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.kernel import Kernel
+    from actorkit._runtime.pace import Pace
     from actorkit._runtime.ports import InPort
     from actorkit._runtime.sources import Source
     from actorkit._runtime.specs import ChildSpec
@@ -52,10 +53,10 @@ class Cell:
 
     __slots__ = (
         "__weakref__", "actor_class", "arrivals", "aside", "batch", "batch_size", "began", "closing", "context", "drained", "ending",
-        "failures", "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life", "mailboxes",
-        "meanwhile", "message", "number", "outlets", "path", "port", "quarantined", "refuses", "resolved", "restarts", "resting", "sole",
-        "spec", "stands_still", "state", "status", "step", "stop", "stop_by", "supervisor", "waiter", "watchers", "wires_closed",
-        "worker",
+        "failed", "failures", "farewell", "gates", "gone", "held_since", "holds", "in_ports", "is_plain", "kernel", "killed", "life",
+        "mailboxes", "meanwhile", "message", "number", "outlets", "pace", "path", "port", "quarantined", "refuses", "resolved",
+        "restarts", "resting", "sole", "spec", "stands_still", "state", "status", "step", "stop", "stop_by", "supervisor", "waiter",
+        "watchers", "wires_closed", "worker",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor) -> None:
@@ -73,6 +74,8 @@ class Cell:
         self.sole: Mailbox | None = None  # its only mailbox, if it has but one port: then `arrivals` is that one's queue itself
         self.aside: Aside | None = None  # what it has stashed or paused
         self.outlets: Mapping[str, Outlet] = NONE
+        self.pace: Pace | None = None  # of a source, while the cascade manager slows it down
+        self.failed = 0  # messages, over all lives
         self.step: Step | None = None  # of an actor that commits what it does to the store: see steps.py
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
         self.message: Any = None
@@ -464,6 +467,10 @@ class Cell:
         self.close()
         self.supervisor.on_exit(self, Exit(self.number, reason, **details))
         self.kernel.deadlocks.exiting(self)
+
+    def note_failure(self) -> None:
+        """One more message has failed."""
+        self.failed += 1
 
     def cancel_retry(self) -> None:
         """A message that waits to be tried again waits no more: the actor is being stopped, or restarted."""

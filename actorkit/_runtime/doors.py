@@ -25,6 +25,8 @@ class Keeper(Protocol):
     """Who has the members of a group, and knows which of them gets a message."""
 
     number: int
+    asks_members: bool
+    """Whether its members' `health` is asked for."""
 
     def members(self) -> Collection[MemberCell]:
         """All that exist."""

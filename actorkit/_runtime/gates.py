@@ -51,11 +51,12 @@ class Gate:
 class Gates:
     """The gates of one actor. They outlive its restarts."""
 
-    __slots__ = ("_cell", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
+    __slots__ = ("_cell", "_held", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._slow: TokenBucket | None = None
+        self._held: frozenset[str] = frozenset()  # ports that the cascade manager holds
         self._of_ports: dict[str, Gate] = {}
         self._port: Mailbox | None = None  # of the message that was let through
         self._processed = 0
@@ -90,11 +91,13 @@ class Gates:
         now = self._cell.kernel.now()
         gate = self._of_ports.get(port.name)
         buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
+        if port.name in self._held:
+            self._wait_until(None)
+            return False
         closed_for = 0.0 if gate is None or gate.breaker is None else gate.breaker.retry_after(now)
         opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(messages) for bucket in buckets)])
         if opens is None or opens > now:
-            self._cell.stand_still()
-            self._cell.recovery.hold_until(opens)
+            self._wait_until(opens)
             return False
         self._cell.go_on()
         for bucket in buckets:
@@ -104,14 +107,27 @@ class Gates:
         self._port, self._processed = port, port.processed
         return True
 
+    def _wait_until(self, time: float | None) -> None:
+        self._cell.stand_still()
+        self._cell.recovery.hold_until(time)
+
+    def hold(self, ports: frozenset[str]) -> None:
+        """Messages of these ports wait until it is called without them; they are not refused."""
+        self._held = ports
+        self._cell.recovery.go_on()
+        self._tidy()
+
     def step_done(self) -> None:
         """The message that was let through has been dealt with, unless it is to be tried again."""
         if self._port is not None and self._port.processed > self._processed:
             self.heard(Outcome.SUCCESS)
         if self._slow is not None and self._slow.rate >= self._slow.settings.rate:
             self._slow = None  # back at full speed
-            if not self._of_ports:
-                self._cell.gates = None
+            self._tidy()
+
+    def _tidy(self) -> None:
+        if not (self._of_ports or self._held or self._slow):
+            self._cell.gates = None
 
     def heard(self, outcome: Outcome) -> None:
         """What has become of the message that was let through last; only the first word counts."""

@@ -32,6 +32,7 @@ class Group(Supervisor):
     """The supervisor of a group's members, and the keeper of its address."""
 
     kind = "group"
+    asks_members = True
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, parent: Supervisor, members: Sequence[ChildSpec[Any]]) -> None:
         self.children = {}

@@ -64,6 +64,10 @@ class MemberCell(Cell):
     def worked_off(self, life: Incarnation) -> None:
         self.group.drain_together()
 
+    def note_failure(self) -> None:
+        super().note_failure()
+        self.group.failed += 1
+
     @property
     def waiting(self) -> int:
         """How many messages are queued; in paused ports, too."""

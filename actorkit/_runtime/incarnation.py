@@ -26,7 +26,8 @@ from actorkit._runtime.wording import type_names
 from actorkit.errors import ActorNotRunning, MessageTypeError
 from actorkit.events import ActorDrained, ActorUnresponsive, CleanupFailed, SourceRestarted
 from actorkit.messages import Down, ExitReason
-from actorkit.policy.checks import check_flag, check_seconds
+from actorkit.policy.checks import check_flag, check_seconds, check_type
+from actorkit.policy.health import HealthStatus
 from actorkit.policy.restart import Restart
 
 if TYPE_CHECKING:
@@ -346,6 +347,16 @@ class Incarnation:
     def carry(self) -> tuple[object, int] | None:
         """What a source hands on to its next life."""
         return self.snapshot() if "run" in self.hooks else None
+
+    async def ask_health(self) -> HealthStatus:
+        """What the actor's `health` says.
+
+        Raises:
+            Exception: what that raised.
+        """
+        with Acting(self.cell):
+            answer = await _await(type(self.actor).health, self.actor)
+        return check_type(f"{self.cell.path}: health()", "answer", answer, HealthStatus, "a HealthStatus")
 
     def snapshot_or_raise(self) -> object:
         """Its state, as `snapshot` returns it."""

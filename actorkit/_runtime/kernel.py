@@ -93,6 +93,7 @@ class Kernel:
         self._passes_on = False
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
+        self.is_emergency = False  # then nobody's patience with a full port runs out
         self.is_closing = False  # the system is being stopped: no source begins any more
         self._under_way = 0  # tasks of actors, exits not dealt with yet
         self._holds = 0

@@ -47,6 +47,7 @@ class Keyed(Group):
     """Keyed actors at work: `system.supervisor(path)` of them, or `self.supervisor` of one. Its children are those awake."""
 
     kind = "keyed"
+    asks_members = False  # there may be thousands
 
     def __init__(self, kernel: Kernel, spec: KeyedSpec[Any], path: str, parent: Supervisor) -> None:
         self._by = spec.by

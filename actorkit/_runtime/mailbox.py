@@ -236,7 +236,7 @@ class Mailbox:
     @property
     def stands_still(self) -> bool:
         """Whether no message is taken at no fault of the senders: see `block_timeout`."""
-        return self.cell.stands_still or self.is_paused
+        return self.cell.stands_still or self.cell.kernel.is_emergency or self.is_paused
 
     def put(self, item: Any) -> None:
         """Queues a message, whatever the capacity, and counts it."""

@@ -163,6 +163,8 @@ class Sender(Generic[M]):
         """Takes the shortest way to the receivers; to be called when wires were added."""
         outlet, direct = self._outlet, self._outlet.direct()
         self.send = outlet.send if direct is None else direct.send  # attributes, so that the shortest way costs no step in between
+        if outlet.cell.pace is not None:
+            self.send = partial(outlet.cell.pace.send, self.send)
         self.emit = outlet.emit if direct is None else partial(direct.emit, outlet.cell)
 
     def close(self) -> None:

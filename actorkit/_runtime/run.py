@@ -6,7 +6,7 @@ import signal
 import threading
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import field, frozen
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from actorkit.policy.cascade import CascadeSettings
     from actorkit.policy.taxonomy import ErrorContext
     from actorkit.storage.store import Store
 
@@ -86,6 +87,7 @@ def run(
     *,
     store: Store | None = None,
     dead_letters: DeadLetterQueue | None = None,
+    cascade: CascadeSettings | Literal[False] | None = None,
     seed: int | None = None,
     spill_to: str | Path | None = None,
     keep: bool = False,
@@ -101,6 +103,7 @@ def run(
         tree: a supervisor (a single child gets one of its own).
         store: where what is to survive the process is kept: see `open_system`.
         dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
+        cascade: when the whole system slows down and how it comes back: see `open_system`.
         seed: for all of the system's chance (jitter), so that a run can be repeated.
         spill_to: the folder for SPILL_TO_DISK ports: see `open_system`.
         keep: whether to go on until a signal comes, or the tree ends itself.
@@ -120,7 +123,9 @@ def run(
     check_flag("run", "keep", keep)
     check_flag("run", "handle_signals", handle_signals)
     letters = DeadLetterQueue() if dead_letters is None else dead_letters
-    return trio.run(partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, store=store, spill_to=spill_to))
+    return trio.run(
+        partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, store=store, cascade=cascade, spill_to=spill_to)
+    )
 
 
 class _Course:
@@ -198,9 +203,10 @@ async def _run(
     *,
     handle_signals: bool,
     store: Store | None = None,
+    cascade: CascadeSettings | Literal[False] | None = None,
     spill_to: str | Path | None = None,
 ) -> RunReport:
-    course = _Course(System(tree, letters, store, seed, spill_to))
+    course = _Course(System(tree, letters, store, cascade, seed, spill_to))
     signals = handle_signals and threading.current_thread() is threading.main_thread()
     try:
         with course.signals() if signals else nullcontext():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import trio
 from attrs import evolve
@@ -30,6 +30,7 @@ from actorkit._runtime.wiring import check_required, connect
 from actorkit.errors import DeadlockError, SpecError, SpecTypeError, UnknownActor
 from actorkit.events import Event
 from actorkit.messages import ExitReason
+from actorkit.policy.cascade import CascadeSettings
 from actorkit.policy.checks import check_subclass, check_type, complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from actorkit._runtime.actor import Actor
     from actorkit._runtime.event_stream import Subscription
+    from actorkit._runtime.health_monitor import SystemHealth
     from actorkit._runtime.ref import ActorRef
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.topics import Topic
@@ -60,6 +62,7 @@ async def open_system(
     *,
     store: Store | None = None,
     dead_letters: DeadLetterQueue | None = None,
+    cascade: CascadeSettings | Literal[False] | None = None,
     seed: int | None = None,
     spill_to: str | Path | None = None,
 ) -> AsyncGenerator[System]:
@@ -74,6 +77,7 @@ async def open_system(
         store: where what is to survive the process is kept, such as `SqliteStore("app.db")`: what durable ports have accepted,
             states, dead letters, checkpoints and reminders. Without one, ports can't be durable, and the rest is kept in memory.
         dead_letters: where messages go that are given up; by default a new `DeadLetterQueue()`.
+        cascade: when the whole system slows down and how it comes back, `CascadeManager.settings(…)`; False: never.
         seed: for all of the system's chance (jitter), so that a run can be repeated.
         spill_to: the folder for what SPILL_TO_DISK ports write. What a process that was killed left there is read back
             by the next one. By default it is a temporary one, and goes with the system.
@@ -84,7 +88,7 @@ async def open_system(
         StorageError: the store can't be used: somebody else has it open, say. It was not changed.
         SupervisionError: a child could not be started, or the tree gave up; `__cause__` is the exception behind it.
     """
-    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, store, seed, spill_to)
+    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, store, cascade, seed, spill_to)
     async with system.running():
         yield system
 
@@ -93,7 +97,13 @@ class System:
     """A running tree. Made by `open_system`; inside an actor it is `self.system`."""
 
     def __init__(
-        self, tree: Tree, dead_letters: DeadLetterQueue, store: Store | None, seed: int | None, spill_to: str | Path | None
+        self,
+        tree: Tree,
+        dead_letters: DeadLetterQueue,
+        store: Store | None,
+        cascade: CascadeSettings | Literal[False] | None,
+        seed: int | None,
+        spill_to: str | Path | None,
     ) -> None:
         check_type("the system", "dead_letters", dead_letters, DeadLetterQueue, "a DeadLetterQueue(…)")
         check_store(store)
@@ -110,7 +120,8 @@ class System:
         self.checkpoints = CheckpointRecoveryManager(self.kernel)
         self.dead_letters = dead_letters
         self.kernel.note_wires(tree.all_wires())
-        self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), "root", None)
+        root = evolve(supervisor(name="root"), children=(tree,))
+        self.cascade = CascadeManager(self.kernel, root, check_cascade(cascade))
         self.body = trio.CancelScope()  # the block that the user runs the system with
         self._leave = trio.Event()
         self._one_stop = trio.Lock()
@@ -217,6 +228,10 @@ class System:
         for each in types:
             check_subclass("system.events", "types", each, Event, "classes from actorkit.events, such as HandlerFailed")
         return self.kernel.events.subscribe(types)
+
+    def health(self) -> SystemHealth:
+        """How the system and each of its components did at the last poll: see `SystemHealth`."""
+        return self.cascade.health()
 
     def snapshot(self) -> dict[str, Any]:
         """The whole tree, as it is now, as plain data."""
@@ -383,6 +398,14 @@ class System:
         self.kernel.events.close()
         self._top_ended.set()
         self.kernel.look()
+
+
+def check_cascade(cascade: object) -> CascadeSettings | None:
+    """The settings of the cascade manager; None: it does not watch. Raises SpecTypeError if this is neither."""
+    if cascade is None:
+        return CascadeSettings()
+    expected = "CascadeManager.settings(…), None for the default, or False"
+    return None if cascade is False else check_type("the system", "cascade", cascade, CascadeSettings, expected)
 
 
 def check_store(store: object) -> None:

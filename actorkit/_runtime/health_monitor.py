@@ -1,0 +1,187 @@
+"""Looks at how all components do: gathers what the runtime knows of each, and asks those that have a `health`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from attrs import define, frozen
+from trio.lowlevel import checkpoint
+
+from actorkit._runtime.groups import GroupCell
+from actorkit._runtime.states import PARKED, WAITING
+from actorkit.events import HealthChanged, HealthCheckFailed
+from actorkit.policy.breaker import CircuitState
+from actorkit.policy.health import Health, HealthRules, HealthStatus, NoAnswer, Vitals, assess, roll_up
+
+if TYPE_CHECKING:
+    from actorkit._runtime.cell import Cell
+    from actorkit._runtime.incarnation import Incarnation
+    from actorkit._runtime.kernel import Kernel
+
+AT_ONCE: Final = 100
+"""Components that are looked at in a row; then others have their turn."""
+UNKNOWN: Final = Health(HealthStatus.UNKNOWN, ("it was not looked at yet",))
+
+
+@frozen
+class SystemHealth:
+    """How a system does, as `system.health()`.
+
+    Attributes:
+        status: of the whole.
+        components: of each actor, pool and group of keyed actors, by path, with the reasons.
+    """
+
+    status: HealthStatus
+    components: Mapping[str, Health]
+
+    def below(self, path: str) -> HealthStatus:
+        """Of all components below this supervisor."""
+        return roll_up(health for each, health in self.components.items() if each == path or each.startswith(f"{path}/"))
+
+
+@define
+class Before:
+    """What a component was like at the last poll."""
+
+    processed: int
+    failed: int
+    restarts: int
+    queued: int
+    progress_at: float  # when it last finished a message, or had none
+    health: Health = UNKNOWN
+
+
+class HealthMonitor:
+    """The health of all components of one system."""
+
+    def __init__(self, kernel: Kernel, rules: HealthRules) -> None:
+        self._kernel = kernel
+        self._rules = rules
+        self._before: dict[Cell, Before] = {}
+        self._asked: dict[Incarnation, HealthStatus | NoAnswer | None] = {}  # None: no answer yet
+
+    def of(self, cell: Cell) -> Health:
+        """How this component did at the last poll."""
+        before = self._before.get(cell)
+        return UNKNOWN if before is None else before.health
+
+    def of_all(self) -> SystemHealth:
+        """How all did at the last poll."""
+        components = {cell.path: self.of(cell) for cell in self._kernel.cells.values()}
+        return SystemHealth(roll_up(components.values()), MappingProxyType(components))
+
+    async def look(self) -> dict[Cell, Health]:
+        """Asks and judges all components; says what became of each."""
+        await self._ask_all()
+        found: dict[Cell, Health] = {}
+        for number, cell in enumerate(list(self._kernel.cells.values())):
+            found[cell] = self._judge(cell)
+            if number % AT_ONCE == AT_ONCE - 1:
+                await checkpoint()
+        self._before = {cell: before for cell, before in self._before.items() if cell in found}
+        return found
+
+    def _judge(self, cell: Cell) -> Health:
+        now = self._kernel.now()
+        counts = [mailbox.numbers() for mailbox in cell.mailboxes.values()]
+        processed, queued = sum(each[1] for each in counts), sum(each[5] + each[6] for each in counts)
+        before = self._before.get(cell)
+        if before is None:
+            before = self._before[cell] = Before(processed, cell.failed, cell.restarts, queued, now)
+        delivered = processed + cell.failed - before.processed - before.failed
+        in_flight = sum(each[7] for each in counts)
+        if delivered or not (queued or in_flight) or _stands_still(cell):
+            before.progress_at = now
+        is_running = cell.life is not None or cell.status in ("new", "starting", "restarting")
+        health = assess(
+            Vitals(
+                is_running=is_running and not cell.gone and cell.status != "stopping",
+                is_starting=cell.life is None,
+                is_set_aside=cell.quarantined,
+                delivered=delivered,
+                failed=cell.failed - before.failed,
+                queued=queued,
+                queued_before=before.queued,
+                capacity=sum(each.settings.capacity for each in cell.mailboxes.values()) or None,
+                stalled_for=now - before.progress_at,
+                blocked_for=now - before.progress_at if cell.port is not None and cell.state in (WAITING, PARKED) else 0.0,
+                restarts=max(0, cell.restarts - before.restarts),
+                open_breakers=_open_breakers(cell),
+                own=self._own(cell),
+            ),
+            self._rules,
+        )
+        before.processed, before.failed, before.restarts, before.queued = processed, cell.failed, cell.restarts, queued
+        if health.status is not before.health.status:
+            self._kernel.events.publish(HealthChanged(cell.path, before.health.status, health.status, health.reasons))
+        before.health = health
+        return health
+
+    # What they say themselves
+
+    async def _ask_all(self) -> None:
+        """Asks all that have a `health`, side by side. One that does not return holds nobody up, at this poll or the next."""
+        lives = [life for cell in self._kernel.cells.values() for life in _lives(cell) if "health" in life.hooks and life.started]
+        late = {life for life in self._asked if self._asked[life] is None}
+        self._asked = dict.fromkeys(lives)
+        if lives:
+            done = trio.Event()
+            deadline = trio.current_time() + self._rules.answer_within
+            self._left = len([life for life in lives if life not in late])
+            for life in lives:
+                if life not in late:  # else it is still at the last question
+                    self._kernel.launch(self._ask, life, deadline, done)
+            with trio.move_on_at(deadline):
+                if self._left:
+                    await done.wait()
+
+    async def _ask(self, life: Incarnation, deadline: float, done: trio.Event) -> None:
+        answer: HealthStatus | NoAnswer = NoAnswer.LATE
+        try:
+            with trio.CancelScope(deadline=deadline):
+                answer = await life.ask_health()
+        except Exception as error:
+            answer = NoAnswer.FAILED
+            self._kernel.events.publish(HealthCheckFailed(life.cell.path, error))
+        finally:
+            if life in self._asked:
+                self._asked[life] = answer
+            self._left -= 1
+            if not self._left:
+                done.set()
+
+    def _own(self, cell: Cell) -> HealthStatus | NoAnswer | None:
+        """Its answer; of a group, the worst that more than half of its members give."""
+        answers = [self._asked[life] or NoAnswer.LATE for life in _lives(cell) if life in self._asked]
+        if not answers:
+            return None
+        bad = [each for each in answers if each is HealthStatus.UNHEALTHY or isinstance(each, NoAnswer)]
+        if 2 * len(bad) > len(answers):
+            return bad[0]
+        return HealthStatus.DEGRADED if bad or HealthStatus.DEGRADED in answers else HealthStatus.HEALTHY
+
+    _left = 0
+
+
+def _lives(cell: Cell) -> list[Incarnation]:
+    """Of an actor, or of a group's members; keyed actors, of whom there may be thousands, are not asked."""
+    if isinstance(cell, GroupCell):
+        return [member.life for member in cell.keeper.members() if member.life is not None] if cell.keeper.asks_members else []
+    return [] if cell.life is None else [cell.life]
+
+
+def _stands_still(cell: Cell) -> bool:
+    """Whether it takes no message because somebody or something holds it: a throttle, a pause, a retry, an emergency."""
+    return cell.stands_still or any(mailbox.is_paused for mailbox in cell.mailboxes.values())
+
+
+def _open_breakers(cell: Cell) -> int:
+    gates = cell.gates
+    if gates is None:
+        return 0
+    breakers: list[Any] = [gates.breaker(name) for name in cell.in_ports]
+    return sum(breaker is not None and breaker.state is CircuitState.OPEN for breaker in breakers)

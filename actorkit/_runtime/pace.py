@@ -1,0 +1,36 @@
+"""The pace of a source that the cascade manager slows down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actorkit._runtime.waits import handling
+from actorkit.policy.throttle import ThrottleSettings, TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Pace:
+    """So many messages a second: what `run` sends waits for its turn; what handlers of the same actor send does not."""
+
+    def __init__(self, rate: float) -> None:
+        self._bucket = TokenBucket(ThrottleSettings(rate=rate))
+        self._changed = trio.Event()
+
+    def change(self, rate: float | None) -> None:
+        """Goes on at another pace; None: at its own, and whoever waits goes on."""
+        self._bucket = TokenBucket(ThrottleSettings(rate=1e9 if rate is None else rate))
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def send(self, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
+        """Sends a message by this function, when it is its turn."""
+        if handling.get() is None:
+            while (ready := self._bucket.ready_at(1)) > trio.current_time():
+                with trio.move_on_at(ready):
+                    await self._changed.wait()
+            self._bucket.take(1, trio.current_time())
+        await send(message)
