@@ -177,7 +177,8 @@ class CascadeManager(Supervisor):
         spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs())
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
         if self._emergency.is_on:
-            self._emergency.hold(self._unhealthy)
+            self._emergency.try_some(self._settings.poll)
+            self._emergency.hold(self._unhealthy, self._settings.stabilise)
             self._note_held()
 
     def _needs(self) -> dict[Cell, Sequence[Cell]]:
@@ -211,7 +212,7 @@ class CascadeManager(Supervisor):
         causes = [" and ".join(cell.path for cell in circle) for circle in circles]
         at_fault = [cell for circle in circles for cell in circle]
         reached = list(dict.fromkeys(each for cell in at_fault for each in blast_radius(cell, needs) if each not in at_fault))
-        self._emergency.begin(self._cascade.rate, self._unhealthy)
+        self._emergency.begin(self._cascade.rate)
         if self._incident is None:
             self._incident = Incident(self.kernel, causes, [cell.path for cell in reached])
         self._note(f"emergency ({change.trigger.value}): {change.unhealthy} of {change.eligible} components are unhealthy")
@@ -231,7 +232,7 @@ class CascadeManager(Supervisor):
         self._recover()
 
     def _relapse(self, change: Relapsed) -> None:
-        self._emergency.begin(self._cascade.rate, self._unhealthy)
+        self._emergency.begin(self._cascade.rate)
         self._note(f"relapse on step {change.step}: {change.unhealthy} of {change.eligible} components are unhealthy")
         stabilisation = self._cascade.stabilisation
         self.kernel.events.publish(

@@ -36,6 +36,7 @@ class Emergency:
         self._sent: dict[Cell, deque[tuple[float, float]]] = {}  # by source: when, and how many it had sent by then
         self._rates: dict[Cell, float] = {}  # the own rates of those that are slowed down
         self._held: dict[Cell, list[Mailbox]] = {}
+        self._held_until: dict[Cell, float] = {}  # those that are held, and those that were let go for a try
         self.is_on = False
 
     # How fast sources are
@@ -71,11 +72,10 @@ class Emergency:
 
     # In force
 
-    def begin(self, rate: float, unhealthy: Iterable[Cell]) -> None:
-        """Sources go on at this share of their recent rate, and mail for these components waits."""
+    def begin(self, rate: float) -> None:
+        """Sources go on at this share of their recent rate, and nobody's patience with a full port runs out."""
         self.is_on = self._kernel.is_emergency = True
         self.set_rate(rate)
-        self.hold(unhealthy)
         for mailbox in self._mailboxes(self._kernel.cells.values()):
             mailbox.overflow.stand_still(mailbox)
 
@@ -89,10 +89,12 @@ class Emergency:
             else:
                 cell.pace.change(own * rate)
 
-    def hold(self, cells: Iterable[Cell]) -> None:
-        """Mail that comes to these by wires waits; those that are held already stay so."""
+    def hold(self, cells: Iterable[Cell], seconds: float) -> None:
+        """Mail that comes to these by wires waits, for so long; those that are held already, or have just been let go, stay so."""
+        now = self._kernel.now()
         for cell in cells:
-            if cell not in self._held:
+            if cell not in self._held and self._held_until.get(cell, now) <= now:
+                self._held_until[cell] = now + seconds
                 self._held[cell] = held = [mailbox for mailbox in self._mailboxes([cell]) if _is_wired(mailbox)]
                 for mailbox in held:
                     mailbox.capacity += LIFT
@@ -107,6 +109,13 @@ class Emergency:
                 mailbox.capacity -= LIFT
                 mailbox.make_room()
             _hold_ports(held, hold=False)
+
+    def try_some(self, seconds: float) -> None:
+        """Those that were held for their time are let go for so long: what holds them up may be just that nobody answers them."""
+        now = self._kernel.now()
+        for cell in [each for each in self._held if self._held_until[each] <= now]:
+            self._held_until[cell] = now + seconds
+            self.let_go([cell])
 
     @property
     def held(self) -> list[Cell]:
@@ -130,6 +139,7 @@ class Emergency:
                 cell.pace = None
                 _renew(cell)
         self._rates.clear()
+        self._held_until.clear()
         self._sent.clear()  # those rates were not their own
         for mailbox in self._mailboxes(self._kernel.cells.values()):
             if not mailbox.stands_still:

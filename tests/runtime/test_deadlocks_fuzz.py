@@ -93,7 +93,7 @@ async def test_no_program_hangs(seed: int) -> None:
     rng = Random(seed)
     members = [child(Member).options(name=f"m{n}", max_restarts=1000, within=1.0) for n in range(ACTORS)]
     wires = [members[n][Member.out_next] >> members[(n + 1) % ACTORS][Member.in_narrow] for n in range(ACTORS)]
-    async with open_system(supervisor(*members, wires=wires, name="s", max_restarts=1000, within=1.0), seed=seed) as system:
+    async with open_system(supervisor(*members, wires=wires, name="s", max_restarts=1000, within=1.0), seed=seed, cascade=False) as system:
 
         async def ask(n: int, step: Step) -> None:
             with suppress(ActorkitError):
