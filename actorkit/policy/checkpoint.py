@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
+
+from actorkit.policy.dependencies import circles
 
 N = TypeVar("N")
 
@@ -47,45 +49,8 @@ def recovery_order(failed: Iterable[N], depends_on: Callable[[N], Iterable[N]]) 
     wanted = list(dict.fromkeys(failed))
     places = {each: place for place, each in enumerate(wanted)}
     units: list[tuple[N, ...]] = []
-    for circle in _circles(wanted, depends_on):
+    for circle in circles(wanted, depends_on):
         unit = sorted((each for each in circle if each in places), key=places.__getitem__)
         if unit:
             units.append(tuple(unit))
     return units
-
-
-def _circles(starts: Sequence[N], edges: Callable[[N], Iterable[N]]) -> Iterator[list[N]]:
-    """The strongly connected components that can be reached, each after those that it leads to (Tarjan 1972, without recursion)."""
-    numbers: dict[N, int] = {}
-    lowest: dict[N, int] = {}
-    stack: dict[N, None] = {}
-    for start in starts:
-        way: list[tuple[N, Iterator[N]]] = []
-        pending: N | None = start if start not in numbers else None
-        while pending is not None or way:
-            if pending is not None:
-                numbers[pending] = lowest[pending] = len(numbers)
-                stack[pending] = None
-                way.append((pending, iter(edges(pending))))
-                pending = None
-            node, others = way[-1]
-            for other in others:
-                if other not in numbers:
-                    pending = other
-                    break
-                if other in stack:
-                    lowest[node] = min(lowest[node], numbers[other])
-            else:
-                way.pop()
-                if way:
-                    above = way[-1][0]
-                    lowest[above] = min(lowest[above], lowest[node])
-                if lowest[node] == numbers[node]:
-                    yield _popped_until(stack, node)
-
-
-def _popped_until(stack: dict[N, None], node: N) -> list[N]:
-    circle: list[N] = []
-    while node in stack:
-        circle.append(stack.popitem()[0])
-    return circle
