@@ -1,0 +1,258 @@
+"""Judges how well components do, by what the runtime knows of them and what they say themselves.
+
+| what is known at a poll                  | DEGRADED                                  | UNHEALTHY                     |
+|------------------------------------------|-------------------------------------------|-------------------------------|
+| messages failed, `min_failures` or more  | `degraded_failures` of those delivered    | `unhealthy_failures` of them  |
+| a handler does not return                | for `slow_after`                          | for `stuck_after`             |
+| mail waits, and no message is finished   | for `slow_after`                          | for `stuck_after`             |
+| the mailbox                              | is `full`, or `filling` and growing       | never by that alone           |
+| restarts since the last poll             | `degraded_restarts`                       | `unhealthy_restarts`          |
+| open circuit breakers                    | one                                       | never by that alone           |
+| its own `health()`                       | says so                                   | says so, fails or is too late |
+
+The worst of these counts, and each is told. What is not running, still starting or set aside is not judged at all.
+
+A full mailbox makes nothing UNHEALTHY, for it is how a slow actor holds up a fast one: at the start of a fast source all
+mailboxes before the slowest actor fill up within seconds, and nothing is wrong. One from which nothing is taken is another
+matter. The age of the message at the head says little for the same reason: behind a long queue it is old, however
+smoothly that moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from actorkit.errors import SpecError
+from actorkit.policy.checks import check_count, check_number, check_seconds, complaint
+
+UNHEALTHY_PART: Final = 0.3
+"""More than this share of its components unhealthy, and a whole is: it is also what an emergency begins with by default."""
+
+
+class HealthStatus(Enum):
+    """How well a component does."""
+
+    HEALTHY = "healthy"
+    """It works."""
+    DEGRADED = "degraded"
+    """It works, but not as well as it should."""
+    UNHEALTHY = "unhealthy"
+    """It does not do its work."""
+    UNKNOWN = "unknown"
+    """There is nothing to judge by: it is starting, stopped or set aside."""
+
+    def is_worse_than(self, other: HealthStatus) -> bool:
+        """HEALTHY, DEGRADED, UNHEALTHY is the order. UNKNOWN is neither worse nor better than anything."""
+        return HealthStatus.UNKNOWN not in (self, other) and _ORDER[self] > _ORDER[other]
+
+
+_ORDER: Final = {status: place for place, status in enumerate(HealthStatus)}
+
+
+class NoAnswer(Enum):
+    """Why a component's own `health()` said nothing."""
+
+    LATE = "late"
+    """It did not return in time."""
+    FAILED = "failed"
+    """It raised."""
+
+
+@frozen
+class Health:
+    """What a component's health comes to.
+
+    Attributes:
+        status: how well it does.
+        reasons: why, for people, the worst first: "12 of 20 messages failed". Empty if it is HEALTHY.
+    """
+
+    status: HealthStatus
+    reasons: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Vitals:
+    """What is known of one component at a poll.
+
+    Attributes:
+        is_running: it is neither stopped nor stopping, nor has it ended.
+        is_starting: it is being started, for the first time or again.
+        is_set_aside: it is in quarantine.
+        delivered: messages that were given to its handlers since the last poll, the failed ones included.
+        failed: how many of these failed.
+        queued: messages that wait for it.
+        queued_before: how many waited at the last poll.
+        capacity: how many may wait; None without a limit, and then its mailbox is never full.
+        stalled_for: seconds since it last finished a message, or since mail began to wait if that is later; 0 while none
+            waits, and while it is paused or throttled, or its mail is held back.
+        blocked_for: seconds since the handler began that has not returned; 0 if there is none.
+        restarts: how often it was started again since the last poll.
+        open_breakers: how many of its circuit breakers are open.
+        own: what its own `health()` says; None if it has none. UNKNOWN is no opinion, either.
+    """
+
+    is_running: bool = True
+    is_starting: bool = False
+    is_set_aside: bool = False
+    delivered: int = 0
+    failed: int = 0
+    queued: int = 0
+    queued_before: int = 0
+    capacity: int | None = None
+    stalled_for: float = 0.0
+    blocked_for: float = 0.0
+    restarts: int = 0
+    open_breakers: int = 0
+    own: HealthStatus | NoAnswer | None = None
+
+    @property
+    def is_eligible(self) -> bool:
+        """Whether it is judged, and counts among those of which a share is unhealthy. The health of any other is UNKNOWN."""
+        return self.is_running and not self.is_starting and not self.is_set_aside
+
+
+@frozen(kw_only=True)
+class HealthRules:
+    """From when on a component is DEGRADED or UNHEALTHY. The module's table says what each is for.
+
+    Attributes:
+        min_failures: fewer failures since the last poll say nothing: of one message, one failed is all of them.
+        degraded_failures: a share of the messages delivered.
+        unhealthy_failures: the same; a half, at which the breakers of Hystrix and resilience4j open.
+        slow_after: seconds; three polls.
+        stuck_after: seconds; twelve polls, and as long as a breaker waits before it tries again.
+        filling: a share of the capacity; 80 % is where dead letters alert, too.
+        full: the same.
+        degraded_restarts: since the last poll.
+        unhealthy_restarts: the same; 3 in 5 s is all that a supervisor bears by default.
+        answer_within: seconds that `health()` may take: half of a poll.
+
+    Raises:
+        SpecError: a value is out of range, or the worse threshold of a pair comes before the better one.
+        SpecTypeError: a value is of the wrong type.
+    """
+
+    min_failures: int = 3
+    degraded_failures: float = 0.1
+    unhealthy_failures: float = 0.5
+    slow_after: float = 15.0
+    stuck_after: float = 60.0
+    filling: float = 0.8
+    full: float = 0.95
+    degraded_restarts: int = 1
+    unhealthy_restarts: int = 3
+    answer_within: float = 2.5
+
+    def __attrs_post_init__(self) -> None:
+        owner = "HealthRules"
+        for field in ("min_failures", "degraded_restarts", "unhealthy_restarts"):
+            check_count(owner, field, getattr(self, field), 1)
+        for field in ("degraded_failures", "unhealthy_failures", "filling", "full"):
+            check_number(owner, field, getattr(self, field), "a share, more than 0 and at most 1", most=1.0)
+        for field in ("slow_after", "stuck_after", "answer_within"):
+            check_seconds(owner, field, getattr(self, field), positive=True)
+        for first, then in _PAIRS:
+            least, value = getattr(self, first), getattr(self, then)
+            if value < least:
+                raise SpecError(complaint(owner, then, value, f"at least {first}, which is {least:g}"))
+
+
+_PAIRS: Final = (
+    ("degraded_failures", "unhealthy_failures"),
+    ("slow_after", "stuck_after"),
+    ("filling", "full"),
+    ("degraded_restarts", "unhealthy_restarts"),
+)
+
+_Finding = tuple[bool, str]
+"""Whether it makes a component UNHEALTHY, and not just DEGRADED; and the reason for people."""
+
+_HEALTHY: Final = Health(HealthStatus.HEALTHY)
+_STARTING: Final = Health(HealthStatus.UNKNOWN, ("it is starting",))
+_SET_ASIDE: Final = Health(HealthStatus.UNKNOWN, ("it is set aside",))
+_NOT_RUNNING: Final = Health(HealthStatus.UNKNOWN, ("it is not running",))
+
+
+def assess(vitals: Vitals, rules: HealthRules) -> Health:
+    """How well a component does. Some microseconds, so that thousands can be judged at each poll."""
+    if not vitals.is_eligible:
+        return _SET_ASIDE if vitals.is_set_aside else _NOT_RUNNING if not vitals.is_running else _STARTING
+    found = [each for judge in _JUDGES if (each := judge(vitals, rules)) is not None]
+    if not found:
+        return _HEALTHY
+    bad = [reason for is_unhealthy, reason in found if is_unhealthy]
+    rest = [reason for is_unhealthy, reason in found if not is_unhealthy]
+    return Health(HealthStatus.UNHEALTHY if bad else HealthStatus.DEGRADED, (*bad, *rest))
+
+
+def roll_up(healths: Iterable[Health]) -> HealthStatus:
+    """The health of a subtree, or of a system, by that of all its components.
+
+    It is HEALTHY if all of them are, UNHEALTHY if more than `UNHEALTHY_PART` of them are, and DEGRADED in between. Those
+    that are UNKNOWN don't count; if there are no others, it is UNKNOWN.
+    """
+    statuses = [health.status for health in healths if health.status is not HealthStatus.UNKNOWN]
+    if not statuses:
+        return HealthStatus.UNKNOWN
+    if statuses.count(HealthStatus.UNHEALTHY) / len(statuses) > UNHEALTHY_PART:
+        return HealthStatus.UNHEALTHY
+    return HealthStatus.HEALTHY if statuses.count(HealthStatus.HEALTHY) == len(statuses) else HealthStatus.DEGRADED
+
+
+def _own(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+    match vitals.own:
+        case HealthStatus.DEGRADED | HealthStatus.UNHEALTHY as status:
+            return (status is HealthStatus.UNHEALTHY, f"its health() says {status.value}")
+        case NoAnswer.LATE:
+            return (True, f"no answer from health() within {rules.answer_within:g} s")
+        case NoAnswer.FAILED:
+            return (True, "its health() failed")
+        case _:
+            return None
+
+
+def _failures(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+    failed, delivered = vitals.failed, max(vitals.failed, vitals.delivered)
+    if failed < rules.min_failures or failed / delivered < rules.degraded_failures:
+        return None
+    return (failed / delivered >= rules.unhealthy_failures, f"{failed} of {delivered} messages failed")
+
+
+def _pace(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+    # A handler that does not return is why nothing is finished, so the one reason is enough.
+    if vitals.blocked_for >= rules.slow_after:
+        return (vitals.blocked_for >= rules.stuck_after, f"a handler has not returned for {vitals.blocked_for:.0f} s")
+    if vitals.stalled_for >= rules.slow_after:
+        reason = f"no message was finished for {vitals.stalled_for:.0f} s, and {vitals.queued} wait"
+        return (vitals.stalled_for >= rules.stuck_after, reason)
+    return None
+
+
+def _mailbox(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+    if not vitals.capacity:
+        return None
+    filled, is_growing = vitals.queued / vitals.capacity, vitals.queued > vitals.queued_before
+    if filled < (rules.filling if is_growing else rules.full):
+        return None
+    return (False, f"its mailbox is {100 * vitals.queued // vitals.capacity} % full{' and growing' if is_growing else ''}")
+
+
+def _restarts(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+    if vitals.restarts < rules.degraded_restarts:
+        return None
+    times = "once" if vitals.restarts == 1 else f"{vitals.restarts} times"
+    return (vitals.restarts >= rules.unhealthy_restarts, f"it was restarted {times} since the last poll")
+
+
+def _breakers(vitals: Vitals, _: HealthRules) -> _Finding | None:
+    if not vitals.open_breakers:
+        return None
+    return (False, "a circuit breaker is open" if vitals.open_breakers == 1 else f"{vitals.open_breakers} circuit breakers are open")
+
+
+_JUDGES: Final = (_own, _failures, _pace, _mailbox, _restarts, _breakers)
