@@ -302,13 +302,11 @@ class Cascade:
         return self._calm_since is not None and now - self._calm_since >= seconds
 
     def _next(self, now: float, trigger: Trigger | None) -> Change | None:
-        match self.phase:
-            case CascadePhase.NORMAL:
-                return self._in_normal(now, trigger)
-            case CascadePhase.EMERGENCY:
-                return self._begin_step(now, 0) if self._was_calm_for(self.stabilisation, now) else self._escalation(now)
-            case CascadePhase.RECOVERING:
-                return self._in_recovery(now, trigger)
+        if self.phase is CascadePhase.NORMAL:
+            return self._in_normal(now, trigger)
+        if self.phase is CascadePhase.RECOVERING:
+            return self._in_recovery(now, trigger)
+        return self._begin_step(now, 0) if self._was_calm_for(self.stabilisation, now) else self._escalation(now)
 
     def _in_normal(self, now: float, trigger: Trigger | None) -> Change | None:
         if now >= self._forgets_at:
