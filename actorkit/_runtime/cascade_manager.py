@@ -22,6 +22,7 @@ import trio
 
 from actorkit._runtime.dependencies import needs_of
 from actorkit._runtime.emergency import Emergency
+from actorkit._runtime.grouping import Group
 from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
 from actorkit._runtime.supervisor import Supervisor
 from actorkit.errors import ActorkitError, SupervisionError
@@ -48,6 +49,7 @@ from actorkit.policy.cascade import (
 )
 from actorkit.policy.dependencies import blast_radius, likely_causes, spreading
 from actorkit.policy.health import HealthRules, HealthStatus
+from actorkit.policy.restart_storm import RestartPace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,6 +79,10 @@ class CascadeManager(Supervisor):
         self._unhealthy: dict[Cell, None] = {}  # at the last poll
         self._incident: Incident | None = None
         self._let_go_at = math.inf  # while the watch is down
+        self._restarts: RestartPace | None = None
+        self._paced_for = -1  # so many children
+        if self.is_watching:
+            kernel.restart_delay = self._restart_delay
 
     @staticmethod
     def settings(
@@ -177,8 +183,7 @@ class CascadeManager(Supervisor):
         spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs())
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
         if self._emergency.is_on:
-            self._emergency.try_some(self._settings.poll)
-            self._emergency.hold(self._unhealthy, self._settings.stabilise)
+            self._emergency.hold(self._unhealthy)
             self._note_held()
 
     def _needs(self) -> dict[Cell, Sequence[Cell]]:
@@ -281,6 +286,18 @@ class CascadeManager(Supervisor):
 
     # ------------------------------------------------------------------------------------------------ the root of the tree
 
+    def _restart_delay(self, now: float) -> float:
+        """Seconds that one more restart in this system has to wait: see policy/restart_storm.py."""
+        children = len(self.kernel.cells)
+        if self._restarts is None or children != self._paced_for:
+            budgets = [_budget(each) for each in self.kernel.supervisors.values()]
+            if self._restarts is None:
+                self._restarts = RestartPace(children, budgets)
+            else:
+                self._restarts.resize(now, children, budgets)
+            self._paced_for = children
+        return self._restarts.admit(now)
+
     async def child_exited(self, child: Child, exit: Exit) -> None:
         """The top tree has ended by itself, or given up."""
         if not child.is_running or exit.incarnation != child.number:
@@ -295,6 +312,13 @@ class CascadeManager(Supervisor):
         else:
             await self._ended(child, exit)
             self.kernel.system.top_ended()
+
+
+def _budget(supervisor: Supervisor) -> tuple[int, float]:
+    """How many restarts in how many seconds it allows; in pools and keyed groups, each child has a budget of its own."""
+    spec = supervisor.spec
+    each = spec.max_restarts or 0
+    return each * len(supervisor.children) if isinstance(supervisor, Group) else each, spec.within or 1.0
 
 
 class Incident:

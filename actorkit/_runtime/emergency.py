@@ -1,7 +1,7 @@
 """What is done in an emergency: sources are slowed down, and mail for unhealthy components waits, so that all else can drain.
 
 Nothing is refused, and nothing is dropped. A port that is held takes messages whatever its capacity, and its actor
-handles none of them: so those who send to it work off what they have, and it has less to do while it comes back.
+handles but a few of them: so those who send to it work off what they have, and it has less to do while it comes back.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ LIFT: Final = 2**40
 """What is added to the capacity of a held port."""
 LOOKS: Final = 7
 """Polls over which a source's recent rate is measured."""
+PROBES: Final = 3
+"""Messages that a held actor handles all the same from poll to poll, as a breaker lets through that is half open: they tell how it does."""
 LEAST_RATE: Final = 1.0
 """Messages a second that a source's own rate is taken for, at least."""
 
@@ -36,7 +38,6 @@ class Emergency:
         self._sent: dict[Cell, deque[tuple[float, float]]] = {}  # by source: when, and how many it had sent by then
         self._rates: dict[Cell, float] = {}  # the own rates of those that are slowed down
         self._held: dict[Cell, list[Mailbox]] = {}
-        self._held_until: dict[Cell, float] = {}  # those that are held, and those that were let go for a try
         self.is_on = False
 
     # How fast sources are
@@ -51,8 +52,10 @@ class Emergency:
             id(target) for cell in self._kernel.cells.values() for outlet in cell.outlets.values() for target in outlet.targets
         )
         for cell in sources:
-            targets = [target for outlet in cell.outlets.values() for target in outlet.targets]
-            sent = sum(target.numbers()[0] / senders.get(id(target), 1) for target in targets)
+            sent = 0.0
+            for outlet in cell.outlets.values():
+                if outlet.lines:  # each message goes on every line
+                    sent += sum(target.numbers()[0] / senders[id(target)] for target in outlet.targets) / len(outlet.lines)
             self._sent.setdefault(cell, deque(maxlen=LOOKS)).append((now, sent))
         self._sent = {cell: looks for cell, looks in self._sent.items() if cell in sources}
 
@@ -89,17 +92,16 @@ class Emergency:
             else:
                 cell.pace.change(own * rate)
 
-    def hold(self, cells: Iterable[Cell], seconds: float) -> None:
-        """Mail that comes to these by wires waits, for so long; those that are held already, or have just been let go, stay so."""
-        now = self._kernel.now()
+    def hold(self, cells: Iterable[Cell]) -> None:
+        """Mail that comes to these by wires waits; those that are held already stay so."""
         for cell in cells:
-            if cell not in self._held and self._held_until.get(cell, now) <= now:
-                self._held_until[cell] = now + seconds
+            if cell not in self._held:
                 self._held[cell] = held = [mailbox for mailbox in self._mailboxes([cell]) if _is_wired(mailbox)]
                 for mailbox in held:
                     mailbox.capacity += LIFT
                     mailbox.make_room()
-                _hold_ports(held, hold=True)
+        for held in self._held.values():
+            _hold_ports(held, hold=True)
 
     def let_go(self, cells: Collection[Cell] | None = None) -> None:
         """Mail for these, or for all that are held, is handled again."""
@@ -109,13 +111,6 @@ class Emergency:
                 mailbox.capacity -= LIFT
                 mailbox.make_room()
             _hold_ports(held, hold=False)
-
-    def try_some(self, seconds: float) -> None:
-        """Those that were held for their time are let go for so long: what holds them up may be just that nobody answers them."""
-        now = self._kernel.now()
-        for cell in [each for each in self._held if self._held_until[each] <= now]:
-            self._held_until[cell] = now + seconds
-            self.let_go([cell])
 
     @property
     def held(self) -> list[Cell]:
@@ -139,7 +134,6 @@ class Emergency:
                 cell.pace = None
                 _renew(cell)
         self._rates.clear()
-        self._held_until.clear()
         self._sent.clear()  # those rates were not their own
         for mailbox in self._mailboxes(self._kernel.cells.values()):
             if not mailbox.stands_still:
@@ -162,7 +156,7 @@ def _hold_ports(mailboxes: list[Mailbox], *, hold: bool) -> None:
     for cell, names in by_cell.items():
         if cell.gates is None:
             cell.gates, cell.stop = Gates(cell), True  # the rest of this batch has to pass them as well
-        cell.gates.hold(frozenset(names) if hold else frozenset())
+        cell.gates.hold(frozenset(names) if hold else frozenset(), PROBES)
 
 
 def _renew(cell: Cell) -> None:

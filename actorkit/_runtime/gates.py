@@ -51,12 +51,13 @@ class Gate:
 class Gates:
     """The gates of one actor. They outlive its restarts."""
 
-    __slots__ = ("_cell", "_held", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
+    __slots__ = ("_cell", "_held", "_probes", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._slow: TokenBucket | None = None
         self._held: frozenset[str] = frozenset()  # ports that the cascade manager holds
+        self._probes = 0  # messages of these that are let through
         self._of_ports: dict[str, Gate] = {}
         self._port: Mailbox | None = None  # of the message that was let through
         self._processed = 0
@@ -92,8 +93,10 @@ class Gates:
         gate = self._of_ports.get(port.name)
         buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
         if port.name in self._held:
-            self._wait_until(None)
-            return False
+            if self._probes <= 0:
+                self._wait_until(None)
+                return False
+            self._probes -= messages
         closed_for = 0.0 if gate is None or gate.breaker is None else gate.breaker.retry_after(now)
         opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(messages) for bucket in buckets)])
         if opens is None or opens > now:
@@ -111,9 +114,9 @@ class Gates:
         self._cell.stand_still()
         self._cell.recovery.hold_until(time)
 
-    def hold(self, ports: frozenset[str]) -> None:
-        """Messages of these ports wait until it is called without them; they are not refused."""
-        self._held = ports
+    def hold(self, ports: frozenset[str], probes: int) -> None:
+        """Messages of these ports wait until it is called without them, but for so many; they are not refused."""
+        self._held, self._probes = ports, probes
         self._cell.recovery.go_on()
         self._tidy()
 

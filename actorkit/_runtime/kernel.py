@@ -85,6 +85,7 @@ class Kernel:
         self.makers: dict[type[Spec], Callable[[Kernel, Any, str, Supervisor], Child]] = {}  # of children that are groups: see pools.py
         self.retries = 0
         self.restarts = 0
+        self.restart_delay: Callable[[float], float] = lambda _: 0.0  # what the root makes of all restarts together
         self.errors: deque[ErrorContext] = deque(maxlen=ERRORS_KEPT)
         self._moment = (-1.0, datetime.now(UTC))
         self._retired = Sums()  # of ports that no longer exist

@@ -223,7 +223,7 @@ class Supervision(ABC):
         if allowed:
             child.restarts += 1
             self.kernel.restarts += 1
-            delay = max(delay, child.back_off(now, self._window.within, self.kernel.rng))
+            delay = max(delay, child.back_off(now, self._window.within, self.kernel.rng), self.kernel.restart_delay(now))
         self._report(child, exit, restarting=allowed, delay=delay)
         if not allowed and (child.spec.on_exhausted or self.spec.when_exhausted) is OnExhausted.QUARANTINE:
             self._quarantine(child, exit)
