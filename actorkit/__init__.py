@@ -32,6 +32,9 @@ from actorkit._runtime.reply_streams import ReplyStream
 from actorkit._runtime.child import ChildCounts, ChildInfo
 from actorkit._runtime.supervisor import Supervisor
 from actorkit._runtime.cascade_manager import CascadeManager
+from actorkit._runtime.health_monitor import SystemHealth
+from actorkit.policy.cascade import CascadePhase, CascadeSettings
+from actorkit.policy.health import Health, HealthStatus
 from actorkit._runtime.event_stream import Subscription
 from actorkit._runtime.ledger import Ledger, PortCounts
 
@@ -108,6 +111,8 @@ __all__ = [
     "BulkheadFull",
     "CallRejected",
     "CascadeManager",
+    "CascadePhase",
+    "CascadeSettings",
     "Checkpoint",
     "CheckpointError",
     "CheckpointRecoveryManager",
@@ -136,6 +141,8 @@ __all__ = [
     "ErrorSeverity",
     "ExitReason",
     "ExponentialBackoffRetry",
+    "Health",
+    "HealthStatus",
     "InPort",
     "KeyedSpec",
     "Ledger",
@@ -187,6 +194,7 @@ __all__ = [
     "Supervisor",
     "SupervisorSpec",
     "System",
+    "SystemHealth",
     "Throttle",
     "Timer",
     "Topic",

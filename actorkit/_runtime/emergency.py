@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
+from actorkit._runtime.doors import MemberMailbox
 from actorkit._runtime.gates import Gates
 from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.pace import Pace
@@ -146,7 +147,7 @@ class Emergency:
 
 
 def _is_wired(mailbox: Mailbox) -> bool:
-    return mailbox.door.is_in_stream if hasattr(mailbox, "door") else mailbox.is_in_stream
+    return mailbox.door.is_in_stream if isinstance(mailbox, MemberMailbox) else mailbox.is_in_stream
 
 
 def _hold_ports(mailboxes: list[Mailbox], *, hold: bool) -> None:
