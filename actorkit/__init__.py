@@ -6,6 +6,7 @@
 #   storage/                    how messages are written, and the stores and files that they are written to
 #   policy/                     decisions, as pure functions and values: no trio, no clock, no chance, no I/O
 #   _runtime/                   trio; follow a message through outlets, mailbox, dispatcher, cell, recovery, supervisor
+#   cli/                        the command line, a module for each command
 #
 # This file is the public face: import everything from here, and the classes of events from actorkit.events.
 

@@ -48,6 +48,7 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
 }
 
 KEEPS_BASE_EXCEPTION: dict[str, str] = {  # hands it to someone else instead of raising it again
+    "cli/commands.py": "a command that is interrupted ends with the exit code that says so",
     "_runtime/dispatcher.py": "what trio throws is thrown on into the coroutine that waits",
     "_runtime/kernel.py": "what ends a task of the runtime ends the system, which raises it",
     "_runtime/reply_streams.py": "what ends a wait for the reader is thrown on into the generator",

@@ -48,14 +48,22 @@ def _specs_of(cell: Cell) -> Iterable[Spec]:
 
 
 def _found(kernel: Kernel, what: Any) -> list[Cell]:
+    found: list[Cell] = []
+    for path in named_in(kernel, what):
+        cell = kernel.find(path)
+        found += _below(kernel, path) if cell is None else [cell]
+    return found
+
+
+def named_in(kernel: Kernel, what: Any) -> list[str]:
+    """The paths of what an entry of `depends_on` names: actors, groups, members, or supervisors, which stand for all below them."""
     if isinstance(what, str):
-        cell = kernel.find(what)
-        return [cell] if cell is not None else _below(kernel, what) if what in kernel.supervisors else []
+        return [what] if what in kernel.supervisors or kernel.find(what) is not None else []
     if isinstance(what, ChildSpec):
-        return [cell for cell in kernel.cells.values() if cell.spec is what]
+        return [path for path, cell in kernel.cells.items() if cell.spec is what]
     if isinstance(what, Spec):
-        return [cell for path, each in kernel.supervisors.items() if each.spec is what for cell in _below(kernel, path)]
-    return kernel.cells.candidates(what)
+        return [path for path, each in kernel.supervisors.items() if each.spec is what]
+    return [cell.path for cell in kernel.cells.candidates(what)]
 
 
 def _below(kernel: Kernel, path: str) -> list[Cell]:

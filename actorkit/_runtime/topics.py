@@ -168,7 +168,7 @@ class Topics:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._channels: dict[str, Channel] = {}
+        self.channels: dict[str, Channel] = {}
 
     def channel(self, topic: Topic[Any]) -> Channel:
         """The channel of this topic, made when first used.
@@ -179,9 +179,9 @@ class Topics:
         """
         if not isinstance(topic, Topic):
             raise SpecTypeError(f"{topic!r} is not a topic: expected Topic(name, type)")
-        channel = self._channels.get(topic.name)
+        channel = self.channels.get(topic.name)
         if channel is None:
-            channel = self._channels[topic.name] = Channel(self._kernel, topic)
+            channel = self.channels[topic.name] = Channel(self._kernel, topic)
         elif channel.topic != topic:
             raise WiringError(f"{topic}: in this system, {channel.topic} has that name already; give one of them another name")
         return channel
@@ -201,12 +201,12 @@ class Topics:
 
     def forget(self, cell: Cell) -> None:
         """That actor exists no more."""
-        for channel in self._channels.values():
+        for channel in self.channels.values():
             channel.forget(cell)
 
     def snapshot(self) -> dict[str, Any]:
         """The channels as plain data."""
         return {
             name: {"subscribers": [mailbox.path for mailbox in each.subscribers], "discarded": each.discarded}
-            for name, each in self._channels.items()
+            for name, each in self.channels.items()
         }

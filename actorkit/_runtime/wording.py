@@ -14,4 +14,4 @@ def shown(value: object, limit: int = 120) -> str:
 
 def type_names(types: type | tuple[type, ...]) -> str:
     """Types as a reader would write them: `int | str`."""
-    return " | ".join(each.__name__ for each in (types if isinstance(types, tuple) else (types,)))
+    return " | ".join("None" if each is type(None) else each.__name__ for each in (types if isinstance(types, tuple) else (types,)))
