@@ -33,6 +33,7 @@ from actorkit._runtime.reply_streams import ReplyStream
 from actorkit._runtime.child import ChildCounts, ChildInfo
 from actorkit._runtime.supervisor import Supervisor
 from actorkit._runtime.cascade_manager import CascadeManager
+from actorkit._runtime.graph import DependencyGraph
 from actorkit._runtime.health_monitor import SystemHealth
 from actorkit.policy.cascade import CascadePhase, CascadeSettings
 from actorkit.policy.health import Health, HealthStatus
@@ -135,6 +136,7 @@ __all__ = [
     "DecodingError",
     "DefinitionError",
     "DependencyError",
+    "DependencyGraph",
     "Down",
     "EncodingError",
     "ErrorCategory",

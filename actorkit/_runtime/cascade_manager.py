@@ -22,6 +22,7 @@ import trio
 
 from actorkit._runtime.dependencies import needs_of
 from actorkit._runtime.emergency import Emergency
+from actorkit._runtime.graph import DependencyGraph, graph_of
 from actorkit._runtime.grouping import Group
 from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
 from actorkit._runtime.supervisor import Supervisor
@@ -132,6 +133,11 @@ class CascadeManager(Supervisor):
     def health(self) -> SystemHealth:
         """How all components did at the last poll."""
         return self.monitor.of_all()
+
+    @property
+    def dependency_graph(self) -> DependencyGraph:
+        """Who needs whom, as it is now: by wires, topics and `depends_on`."""
+        return graph_of(self.kernel)
 
     # ------------------------------------------------------------------------------------------------ for operators
 

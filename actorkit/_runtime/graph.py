@@ -12,6 +12,8 @@ from actorkit._runtime.dependencies import named_in, needs_of, node_of
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec, limits
 from actorkit._runtime.groups import MemberCell
 from actorkit._runtime.wording import type_names
+from actorkit.policy.checkpoint import recovery_order
+from actorkit.policy.dependencies import blast_radius, likely_causes
 
 if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
@@ -139,9 +141,20 @@ class DependencyGraph:
         """The children of a supervisor, in order."""
         return [node for node in self.nodes.values() if node.parent == path]
 
+    def blast_radius(self, path: str) -> tuple[str, ...]:
+        """All actors and groups that need this one, directly or by way of others: the nearest first."""
+        return tuple(blast_radius(path, self.needs))
+
+    def likely_causes(self, unhealthy: Iterable[str]) -> list[tuple[str, ...]]:
+        """Those of these paths that need no other of them. A circle is one cause."""
+        return likely_causes(unhealthy, self.needs)
+
+    def recovery_order(self, failed: Iterable[str]) -> list[tuple[str, ...]]:
+        """In which order these recover: each after those that it needs; those that need each other together."""
+        return recovery_order(failed, lambda path: self.needs.get(path, ()))
+
     def as_data(self) -> dict[str, Any]:
         """The same as dicts and lists."""
-        nodes = [asdict(each) for each in self.nodes.values()]
         nodes, edges = [_plain(each) for each in self.nodes.values()], [_plain(each) for each in self.edges]
         for node in nodes:
             node["class"] = node.pop("class_name")

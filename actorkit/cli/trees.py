@@ -64,7 +64,7 @@ def look_at(tree: Tree, look: Callable[[Kernel], T]) -> T:
     """
 
     async def look_inside() -> T:
-        system = System(tree, DeadLetterQueue(), MemoryStore(), None, None)  # with a store, durable ports are fine
+        system = System(tree, DeadLetterQueue(), MemoryStore(), False, None, None)  # with a store, durable ports are fine
         try:
             return look(system.kernel)
         finally:

@@ -38,7 +38,7 @@ ALARMS = Topic("alarms", str)
 
 async def graph(tree: Tree) -> DependencyGraph:
     """The graph of a tree that is not started."""
-    system = System(tree, DeadLetterQueue(), MemoryStore(), None, None)
+    system = System(tree, DeadLetterQueue(), MemoryStore(), False, None, None)
     try:
         return graph_of(system.kernel)
     finally:
@@ -167,3 +167,28 @@ async def test_data_is_plain() -> None:
     assert data["nodes"][2]["class"] == "Reader"
     assert data["edges"][0]["kind"] == "wire"
     assert data["needs"]["root/s/keeper"] == []
+
+
+async def test_a_graph_tells_whom_a_failure_reaches_its_likely_causes_and_the_order_of_recovery() -> None:
+    class Store(Actor):
+        @in_port
+        def in_row(self, row: str) -> None:
+            """Nothing."""
+
+    class Service(Actor):
+        out_row = OutPort(str)
+
+        @in_port
+        def in_order(self, order: str) -> None:
+            """Nothing."""
+
+    class Front(Actor):
+        out_order = OutPort(str)
+
+    wires = [Front.out_order >> Service.in_order, Service.out_row >> Store.in_row]
+    found = await graph(supervisor(child(Store), child(Service), child(Front), wires=wires, name="shop"))
+    store, service, front = (f"root/shop/{name}" for name in ("store", "service", "front"))
+
+    assert found.blast_radius(store) == (service, front)
+    assert found.likely_causes([front, store, service]) == [(store,)]
+    assert found.recovery_order([front, service, store]) == [(store,), (service,), (front,)]
