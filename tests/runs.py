@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from actorkit import ChildSpec, DeadLetterQueue, RunReport, Store, SupervisorSpec
+from actorkit import ChildSpec, RunReport, Store, SupervisorSpec, System
 from actorkit._runtime.run import _run
 
 
@@ -12,4 +13,4 @@ async def run_inside(
     tree: SupervisorSpec | ChildSpec[Any], *, seed: int | None = None, keep: bool = False, store: Store | None = None
 ) -> RunReport:
     """As `run(tree)`, without signals."""
-    return await _run(tree, DeadLetterQueue(), seed, keep, handle_signals=False, store=store)
+    return await _run(partial(System, tree, seed=seed, store=store), keep=keep, handle_signals=False)

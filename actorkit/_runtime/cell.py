@@ -468,9 +468,9 @@ class Cell:
         self.supervisor.on_exit(self, Exit(self.number, reason, **details))
         self.kernel.deadlocks.exiting(self)
 
-    def note_failure(self) -> None:
-        """One more message has failed."""
-        self.failed += 1
+    def note_failures(self, messages: int) -> None:
+        """So many more messages have failed."""
+        self.failed += messages
 
     def cancel_retry(self) -> None:
         """A message that waits to be tried again waits no more: the actor is being stopped, or restarted."""

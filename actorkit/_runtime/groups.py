@@ -64,9 +64,9 @@ class MemberCell(Cell):
     def worked_off(self, life: Incarnation) -> None:
         self.group.drain_together()
 
-    def note_failure(self) -> None:
-        super().note_failure()
-        self.group.failed += 1
+    def note_failures(self, messages: int) -> None:
+        super().note_failures(messages)
+        self.group.failed += messages
 
     @property
     def waiting(self) -> int:

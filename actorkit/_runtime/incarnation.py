@@ -19,7 +19,7 @@ from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.restoring import call, make_actor
 from actorkit._runtime.sources import staged
 from actorkit._runtime.states import CLOSED, IDLE
-from actorkit._runtime.timers import Timer
+from actorkit._runtime.timers import Timer, set_timer
 from actorkit._runtime.waits import Acting, acting, staging
 from actorkit._runtime.watching import Link, Watcher, begin_watching, unwatch
 from actorkit._runtime.wording import type_names
@@ -213,24 +213,12 @@ class Incarnation:
     def after(self, delay: float, port: InPort[Any, Any, Any], message: Any) -> Timer:
         """See `Actor.after`."""
         check_seconds(self.cell.path, "delay", delay)
-        return self._timer(delay, None, port, message)
+        return set_timer(self, delay, None, self.own_mailbox(port), message)
 
     def every(self, period: float, port: InPort[Any, Any, Any], message: Any) -> Timer:
         """See `Actor.every`."""
         check_seconds(self.cell.path, "period", period, positive=True)
-        return self._timer(period, period, port, message)
-
-    def _timer(self, delay: float, period: float | None, port: InPort[Any, Any, Any], message: Any) -> Timer:
-        mailbox = self.own_mailbox(port)
-        if not isinstance(message, mailbox.types):
-            raise mailbox.wrong_type(message)
-        timer = Timer(self, trio.current_time() + delay, period, mailbox, message)
-        if not self.ended:
-            if self.timers is None:
-                self.timers = {}
-            self.timers[timer] = None
-            timer.arm()
-        return timer
+        return set_timer(self, period, period, self.own_mailbox(port), message)
 
     def watch(self, ref: ActorRef[Any], port: InPort[Any, Any, Any], restarts: bool) -> None:
         """See `Actor.watch`."""

@@ -311,8 +311,7 @@ class Recovery:
             seen = self._first_of(code, now, moment)
         seen.count += 1
         self._errors += 1
-        if port is not None and not where:
-            cell.note_failure()
+        cell.note_failures(int(port is not None and not where))
         is_plain = what.severity is MEDIUM and what.category in NOT_CURABLE and not where and cell.gates is None and self._poisons is None
         message: str | int | None = None if envelope is None else envelope.message_id
         if message is None and port is not None and not where:

@@ -20,7 +20,7 @@ from actorkit.events import ShutdownRequested
 from actorkit.policy.checks import check_flag
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from actorkit.policy.cascade import CascadeSettings
@@ -122,10 +122,8 @@ def run(
         )
     check_flag("run", "keep", keep)
     check_flag("run", "handle_signals", handle_signals)
-    letters = DeadLetterQueue() if dead_letters is None else dead_letters
-    return trio.run(
-        partial(_run, tree, letters, seed, keep, handle_signals=handle_signals, store=store, cascade=cascade, spill_to=spill_to)
-    )
+    make = partial(System, tree, store=store, dead_letters=dead_letters, cascade=cascade, seed=seed, spill_to=spill_to)
+    return trio.run(partial(_run, make, keep=keep, handle_signals=handle_signals))
 
 
 class _Course:
@@ -195,18 +193,8 @@ class _Course:
         )
 
 
-async def _run(
-    tree: Tree,
-    letters: DeadLetterQueue,
-    seed: int | None,
-    keep: bool,
-    *,
-    handle_signals: bool,
-    store: Store | None = None,
-    cascade: CascadeSettings | Literal[False] | None = None,
-    spill_to: str | Path | None = None,
-) -> RunReport:
-    course = _Course(System(tree, letters, store, cascade, seed, spill_to))
+async def _run(make: Callable[[], System], *, keep: bool, handle_signals: bool) -> RunReport:
+    course = _Course(make())
     signals = handle_signals and threading.current_thread() is threading.main_thread()
     try:
         with course.signals() if signals else nullcontext():

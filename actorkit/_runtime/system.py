@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import trio
@@ -21,6 +20,7 @@ from actorkit._runtime.group_specs import KeyedSpec, PoolSpec
 from actorkit._runtime.kernel import Kernel
 from actorkit._runtime.keyed import make_keyed
 from actorkit._runtime.ledger import NUMBERS, REASONS, Ledger, total
+from actorkit._runtime.options import check_seed, check_store, checked_cascade, checked_letters, suggest
 from actorkit._runtime.plain_data import tree_as_data
 from actorkit._runtime.pools import make_pool
 from actorkit._runtime.specs import ChildSpec, SupervisorSpec, supervisor
@@ -31,13 +31,13 @@ from actorkit.errors import DeadlockError, SpecError, SpecTypeError, UnknownActo
 from actorkit.events import Event
 from actorkit.messages import ExitReason
 from actorkit.policy.cascade import CascadeSettings
-from actorkit.policy.checks import check_subclass, check_type, complaint
+from actorkit.policy.checks import check_subclass, complaint
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.policy.restart import grace
 from actorkit.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable
     from pathlib import Path
 
     from actorkit._runtime.actor import Actor
@@ -88,7 +88,7 @@ async def open_system(
         StorageError: the store can't be used: somebody else has it open, say. It was not changed.
         SupervisionError: a child could not be started, or the tree gave up; `__cause__` is the exception behind it.
     """
-    system = System(tree, DeadLetterQueue() if dead_letters is None else dead_letters, store, cascade, seed, spill_to)
+    system = System(tree, store=store, dead_letters=dead_letters, cascade=cascade, seed=seed, spill_to=spill_to)
     async with system.running():
         yield system
 
@@ -99,29 +99,30 @@ class System:
     def __init__(
         self,
         tree: Tree,
-        dead_letters: DeadLetterQueue,
-        store: Store | None,
-        cascade: CascadeSettings | Literal[False] | None,
-        seed: int | None,
-        spill_to: str | Path | None,
+        *,
+        store: Store | None = None,
+        dead_letters: DeadLetterQueue | None = None,
+        cascade: CascadeSettings | Literal[False] | None = None,
+        seed: int | None = None,
+        spill_to: str | Path | None = None,
     ) -> None:
-        check_type("the system", "dead_letters", dead_letters, DeadLetterQueue, "a DeadLetterQueue(…)")
+        settings = checked_cascade(cascade)
+        letters = checked_letters(dead_letters)
         check_store(store)
-        if isinstance(seed, bool) or not isinstance(seed, int | None):  # True is a slip of the pen for "seeded", and means 1 to Python
-            raise SpecTypeError(complaint("the system", "seed", seed, "a whole number, or None"))
+        check_seed(seed)
         self._given = tree
         if isinstance(tree, ChildSpec):
             tree = supervisor(tree)
         if not isinstance(tree, SupervisorSpec):
             raise SpecTypeError(f"a tree is made by supervisor(…), and this is {tree!r}")
-        self.kernel = Kernel(self, dead_letters, store, seed, spill_to)
+        self.kernel = Kernel(self, letters, store, seed, spill_to)
         self.kernel.makers.update({PoolSpec: make_pool, KeyedSpec: make_keyed})
         self.kernel.checkpoints = CheckpointStore(self.kernel)
         self.checkpoints = CheckpointRecoveryManager(self.kernel)
-        self.dead_letters = dead_letters
+        self.dead_letters = letters
         self.kernel.note_wires(tree.all_wires())
         root = evolve(supervisor(name="root"), children=(tree,))
-        self.cascade = CascadeManager(self.kernel, root, check_cascade(cascade))
+        self.cascade = CascadeManager(self.kernel, root, settings)
         self.body = trio.CancelScope()  # the block that the user runs the system with
         self._leave = trio.Event()
         self._one_stop = trio.Lock()
@@ -154,7 +155,7 @@ class System:
         if isinstance(actor, str):
             cell = self.kernel.find(actor)
             if cell is None:
-                raise UnknownActor(f"there is no actor {actor!r}; {_suggest(actor, cells)}")
+                raise UnknownActor(f"there is no actor {actor!r}; {suggest(actor, cells)}")
             if actor_class is not None:
                 check_subclass("system.ref", "actor_class", actor_class, object, "an actor class")
                 if not issubclass(cell.actor_class, actor_class):
@@ -165,7 +166,7 @@ class System:
         found = cells.candidates(actor)
         if len(found) != 1:
             how_many = "no" if not found else "more than one"
-            listed = ", ".join(cell.path for cell in found[:20]) if found else _suggest("", cells)
+            listed = ", ".join(cell.path for cell in found[:20]) if found else suggest("", cells)
             raise UnknownActor(
                 f"there is {how_many} {actor.__qualname__} in this system: {listed}" + ("; name one by its path" if found else "")
             )
@@ -179,7 +180,7 @@ class System:
         """
         supervisors = self.kernel.supervisors
         if path not in supervisors:
-            raise UnknownActor(f"there is no supervisor {path!r}; {_suggest(path, supervisors)}")
+            raise UnknownActor(f"there is no supervisor {path!r}; {suggest(path, supervisors)}")
         return supervisors[path]
 
     # ------------------------------------------------------------------------------------------------ topics
@@ -398,26 +399,3 @@ class System:
         self.kernel.events.close()
         self._top_ended.set()
         self.kernel.look()
-
-
-def check_cascade(cascade: object) -> CascadeSettings | None:
-    """The settings of the cascade manager; None: it does not watch. Raises SpecTypeError if this is neither."""
-    if cascade is None:
-        return CascadeSettings()
-    expected = "CascadeManager.settings(…), None for the default, or False"
-    return None if cascade is False else check_type("the system", "cascade", cascade, CascadeSettings, expected)
-
-
-def check_store(store: object) -> None:
-    """Raises SpecTypeError if this is no store."""
-    missing = [name for name in vars(Store) if not name.startswith("_") and not hasattr(store, name)]
-    if store is not None and missing:
-        raise SpecTypeError(complaint("the system", "store", store, 'a store, such as SqliteStore("app.db"), or None'))
-
-
-def _suggest(wanted: str, known: Iterable[str]) -> str:
-    """The names there are, those like `wanted` first."""
-    names = sorted(known)
-    close = get_close_matches(wanted, names, n=3, cutoff=0.4) if wanted else []
-    listed = [*close, *(name for name in names if name not in close)][:20]
-    return f"there are: {', '.join(listed)}{', …' if len(names) > len(listed) else ''}" if names else "there is none"

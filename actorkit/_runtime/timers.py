@@ -156,3 +156,20 @@ class Timer:
 def content_of(timer: Timer) -> tuple[Mailbox, Any]:
     """Where a timer's message is to go, and the message."""
     return timer._mailbox, timer._message  # users see no more of it than `cancel`
+
+
+def set_timer(life: Incarnation, delay: float, period: float | None, mailbox: Mailbox, message: Any) -> Timer:
+    """A timer of this life, armed unless that has ended.
+
+    Raises:
+        MessageTypeError: the mailbox does not take this message.
+    """
+    if not isinstance(message, mailbox.types):
+        raise mailbox.wrong_type(message)
+    timer = Timer(life, trio.current_time() + delay, period, mailbox, message)
+    if not life.ended:
+        if life.timers is None:
+            life.timers = {}
+        life.timers[timer] = None
+        timer.arm()
+    return timer

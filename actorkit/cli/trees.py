@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import trio
 
-from actorkit._runtime.dead_letters import DeadLetterQueue
 from actorkit._runtime.kernel import Kernel
 from actorkit._runtime.specs import ChildSpec, Spec, SupervisorSpec
 from actorkit._runtime.system import System, Tree
@@ -64,7 +63,7 @@ def look_at(tree: Tree, look: Callable[[Kernel], T]) -> T:
     """
 
     async def look_inside() -> T:
-        system = System(tree, DeadLetterQueue(), MemoryStore(), False, None, None)  # with a store, durable ports are fine
+        system = System(tree, store=MemoryStore(), cascade=False)  # with a store, durable ports are fine
         try:
             return look(system.kernel)
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from actorkit import Actor, MemoryStore, OutPort, Topic, child, dynamic_supervisor, in_port, keyed, open_system, pool, supervisor
-from actorkit._runtime.dead_letters import DeadLetterQueue
 from actorkit._runtime.graph import DependencyGraph, Edge, EdgeKind, NodeKind, graph_of
 from actorkit._runtime.system import System, Tree
 
@@ -38,7 +37,7 @@ ALARMS = Topic("alarms", str)
 
 async def graph(tree: Tree) -> DependencyGraph:
     """The graph of a tree that is not started."""
-    system = System(tree, DeadLetterQueue(), MemoryStore(), False, None, None)
+    system = System(tree, store=MemoryStore(), cascade=False)
     try:
         return graph_of(system.kernel)
     finally:
