@@ -106,8 +106,7 @@ class System:
         seed: int | None = None,
         spill_to: str | Path | None = None,
     ) -> None:
-        settings = checked_cascade(cascade)
-        letters = checked_letters(dead_letters)
+        settings, letters = checked_cascade(cascade), checked_letters(dead_letters)
         check_store(store)
         check_seed(seed)
         self._given = tree
