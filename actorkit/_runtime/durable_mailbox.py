@@ -153,7 +153,7 @@ class Durable(Mailbox):
             waiter.item = waiter.mailbox = None  # while it waited for room, another one with this key came in
             waiter.wake(TAKEN)
             return
-        self._write(waiter, Changes())
+        self._write(waiter, Changes(drains=False))  # but for the key that may be forgotten for another one
 
     def _write(self, waiter: Waiter, changes: Changes) -> None:
         message, body = waiter.item, waiter.body

@@ -167,7 +167,7 @@ class Step:
         Raises:
             Exception: what `snapshot` raised, or that its state can't be kept.
         """
-        cell, changes = self._cell, Changes()
+        cell, changes = self._cell, Changes(drains=None if self.outputs else True)  # until this is written, it works nothing off
         state = self.state()
         for port, item, _ in self.handled:
             changes.deletes += port.entries_of(item)
@@ -281,7 +281,7 @@ class Step:
         Raises:
             Exception: what `snapshot` raised, or that its state can't be kept.
         """
-        self.write(Changes(), self.state(), [], [])
+        self.write(Changes(drains=True), self.state(), [], [])
 
     # ------------------------------------------------------------------------------------------------ from life to life
 
