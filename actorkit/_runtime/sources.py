@@ -115,7 +115,7 @@ class Source:
         step = self._step
         if step.sealed and not (step.is_committing or step.is_doomed):
             outputs, step.sealed = step.sealed, []
-            step.write(Changes(), self._position, outputs, [])
+            step.write(Changes(drains=False), self._position, outputs, [])
 
     def committed(self) -> None:
         """Something was: there may be more."""

@@ -167,7 +167,7 @@ class Step:
         Raises:
             Exception: what `snapshot` raised, or that its state can't be kept.
         """
-        cell, changes = self._cell, Changes()
+        cell, changes = self._cell, Changes(drains=None if self.outputs else True)  # until this is written, it works nothing off
         state = self.state()
         for port, item, _ in self.handled:
             changes.deletes += port.entries_of(item)
@@ -257,6 +257,11 @@ class Step:
         self._kept, self._is_read = state, True
 
     @property
+    def kept(self) -> bytes | DamagedEntry | None:
+        """The last state that was committed, as far as is known here."""
+        return self._kept
+
+    @property
     def has_state(self) -> bool:
         """Whether a state was committed, as far as is known here."""
         return self._kept is not None
@@ -281,7 +286,7 @@ class Step:
         Raises:
             Exception: what `snapshot` raised, or that its state can't be kept.
         """
-        self.write(Changes(), self.state(), [], [])
+        self.write(Changes(drains=True), self.state(), [], [])
 
     # ------------------------------------------------------------------------------------------------ from life to life
 

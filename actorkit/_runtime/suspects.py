@@ -66,7 +66,7 @@ class Suspects:
         else:
             claimed = [key for key, (_, is_claimed) in claims.items() if is_claimed]
             self._deaths = {key: deaths + (claimed == [key]) for key, (deaths, _) in claims.items()}
-            changes = Changes([(CLAIM, key, pack([deaths, False])) for key, deaths in self._deaths.items()])
+            changes = Changes([(CLAIM, key, pack([deaths, False])) for key, deaths in self._deaths.items()], drains=True)
         if changes:
             await writer.commit(changes)
 
@@ -108,7 +108,9 @@ class Suspects:
     def _noted(self, journal: Journal, envelope: Envelope, *, is_claimed: bool) -> Changes:
         claim = _claim(journal, envelope)
         deaths = self._deaths.get(claim, 0)
-        return Changes([(CLAIM, claim, pack([deaths, is_claimed]))]) if is_claimed or deaths else Changes(deletes=[(CLAIM, claim)])
+        if is_claimed or deaths:  # it is small, and without it nothing is handled that would make room
+            return Changes([(CLAIM, claim, pack([deaths, is_claimed]))], drains=True)
+        return Changes(deletes=[(CLAIM, claim)])
 
     def _claim_made(self, cell: Stepping, journal: Journal, envelope: Envelope) -> None:
         self._claimed[envelope] = (cell, journal)

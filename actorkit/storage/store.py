@@ -28,18 +28,24 @@ class Changes:
     Attributes:
         puts: space, key and body of each entry to put, whether it is there already or not.
         deletes: space and key of each entry to delete, whether it is there or not. What is put here too, is put.
+
+    Args:
+        drains: see there, where what is deleted does not tell.
     """
 
-    __slots__ = ("deletes", "puts")
+    __slots__ = ("_drains", "deletes", "puts")
 
-    def __init__(self, puts: Iterable[tuple[str, Key, bytes]] = (), deletes: Iterable[tuple[str, Key]] = ()) -> None:
+    def __init__(
+        self, puts: Iterable[tuple[str, Key, bytes]] = (), deletes: Iterable[tuple[str, Key]] = (), *, drains: bool | None = None
+    ) -> None:
         self.puts = list(puts)
         self.deletes = list(deletes)
+        self._drains = drains
 
     @property
     def drains(self) -> bool:
-        """Whether they take something out: such changes go on when a disk is full, so that it can be emptied."""
-        return bool(self.deletes)
+        """Whether they take something out, or have to be made before that can be: such go on on a full disk, so that it can be emptied."""
+        return bool(self.deletes) if self._drains is None else self._drains
 
     def __bool__(self) -> bool:
         return bool(self.puts or self.deletes)

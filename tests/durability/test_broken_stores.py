@@ -96,6 +96,48 @@ async def test_while_the_store_is_full_senders_wait_and_what_is_queued_is_worked
         nursery.cancel_scope.cancel()
 
 
+class Signed(Keeper):
+    """Keeps what comes by a port in memory as well."""
+
+    @in_port
+    def in_note(self, item: Item) -> None:
+        self.names.append(item.name)
+
+
+async def test_an_actor_that_has_handled_only_what_is_in_memory_goes_on_while_the_store_is_full() -> None:
+    failing = Failing(store := MemoryStore(), lambda _: None)
+    async with open_system(child(Signed), store=failing) as system:
+        await send(system, "a", actor=Signed)
+        await system.settle()
+        failing.is_full = lambda: True
+        for name, found in (("b", "ab"), ("c", "abc")):
+            await system.ref(Signed).send(Signed.in_note, Item(name))
+            assert await names(system, Signed) == list(found)
+        left = killed(store)
+
+    async with open_system(child(Signed), store=left) as system:
+        assert await names(system, Signed) == ["a", "b", "c"]
+
+
+async def test_a_message_with_a_key_waits_while_the_store_is_full_however_many_keys_there_are() -> None:
+    class Window(Keeper):
+        @in_port(durable=True, dedupe_window=1)
+        def in_few(self, item: Item) -> None:
+            self.names.append(item.name)
+
+    full, store = False, MemoryStore()
+    failing = Failing(store, lambda _: None)
+    failing.is_full = lambda: full
+    async with open_system(child(Window), store=failing) as system:
+        await system.ref(Window).send(Window.in_few, Item("a"), key="a")
+        full = True
+        with trio.move_on_after(5) as scope:
+            await system.ref(Window).send(Window.in_few, Item("b"), key="b")
+
+        assert scope.cancelled_caught
+        assert await names(system, Window) == ["a"]
+
+
 async def test_an_end_while_the_store_is_full_says_what_was_not_written() -> None:
     full, events = False, list[Event]()
     failing = Failing(store := MemoryStore(), lambda _: None)

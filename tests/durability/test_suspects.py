@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actorkit import DeadLetterReason, MemoryStore, SupervisorSpec, child, in_port, open_system, supervisor
 from tests.durability.shop import Item, Keeper, Script, killed, messages, names
+from tests.durability.stores import Failing
 
 
 class Tills(Keeper):
@@ -175,3 +176,20 @@ async def test_a_message_that_is_stashed_has_not_killed_anybody() -> None:
         await trio.sleep(0.1)
 
         assert await names(system, Stasher) == ["b", "c"]
+
+
+@pytest.mark.parametrize("deaths", [0, 1])
+async def test_suspects_are_handled_while_the_disk_is_full(deaths: int) -> None:
+    left = await left_with("a1", "a2", "b1")
+    for _ in range(deaths):
+        left = await killed_at(left, "a1")
+    full = Failing(left, lambda _: None)
+    full.is_full = lambda: True
+
+    with trio.fail_after(60):
+        async with open_system(two(Script()), store=full) as system:
+            await trio.sleep(5)
+
+            assert await names(system, "root/top/a") == ["a1", "a2"]
+            assert await names(system, "root/top/b") == ["b1"]
+            assert messages(left) == {}
