@@ -567,7 +567,7 @@ class CutRecovered(Event):
 
 @frozen
 class HealthChanged(Event):
-    """A component does better, or worse, than at the last poll; `reasons` say why."""
+    """A component does better, or worse, than it did at the last poll; `reasons` say why."""
 
     level: ClassVar[int] = INFO
     before: HealthStatus
@@ -576,7 +576,7 @@ class HealthChanged(Event):
 
     def __str__(self) -> str:
         why = f": {'; '.join(self.reasons)}" if self.reasons else ""
-        return f"{self.path} is {self.after.value}, and was {self.before.value}{why}"
+        return f"{self.path} is {self.after.value} (it was {self.before.value}){why}"
 
 
 @frozen
@@ -598,7 +598,8 @@ class HealthCheckFailed(Event):
 class EmergencyBegan(Event):
     """So much fails that the whole system slows down: the one alert of it.
 
-    `causes` are unhealthy components that need no other unhealthy one, `reached` those that need them, of which there are `radius`.
+    `trigger` is "too_many", "spreading" or "operator". `causes` are unhealthy components that need no other unhealthy one,
+    `reached` those that need them, of which there are `radius`. `reasons` say of each unhealthy component why it is.
     """
 
     level: ClassVar[int] = CRITICAL
@@ -611,12 +612,16 @@ class EmergencyBegan(Event):
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        likely = ", ".join(self.causes) or "unknown"
-        return (
-            f"emergency: {self.unhealthy} of {self.eligible} components are unhealthy; likely cause: {likely}; it reaches"
-            f" {self.radius} others; sources are slowed down, mail for unhealthy components waits,"
-            f" nothing is dropped ({' | '.join(self.reasons)})"
-        )
+        how_many = f"{self.unhealthy} of {self.eligible} components are unhealthy"
+        why = {"spreading": f"failure spreads, {how_many}", "operator": f"an operator has asked for it, {how_many}"}
+        lines = [
+            f"emergency: {why.get(self.trigger, how_many)}; likely cause: {', '.join(self.causes) or 'unknown'}",
+            "sources are slowed down, mail for unhealthy components waits, nothing is dropped",
+        ]
+        if self.radius:
+            more = self.radius - len(self.reached)
+            lines.append(f"those that need the cause: {', '.join(self.reached)}{f' and {more} more' if more else ''}")
+        return "\n".join([*lines, *self.reasons])
 
 
 @frozen
@@ -632,21 +637,22 @@ class EmergencyRelapsed(Event):
 
     def __str__(self) -> str:
         return (
-            f"relapse {self.relapses} on step {self.step}: {self.unhealthy} of {self.eligible} components are unhealthy;"
-            f" now it has to be calm for {self.stabilisation:g} s"
+            f"emergency again: {self.unhealthy} of {self.eligible} components are unhealthy (relapse {self.relapses});"
+            f" it has to be calm for {self.stabilisation:g} s before sources speed up"
         )
 
 
 @frozen
 class RecoveryStepped(Event):
-    """Sources go on at this share of their own rate."""
+    """Sources go on at this share of their own rate; steps count from 0, with which mail that waited is handled again."""
 
     level: ClassVar[int] = WARNING
     step: int
     rate: float
 
     def __str__(self) -> str:
-        return f"recovering: sources at {self.rate:.0%} of their rate (step {self.step})"
+        mail = "" if self.step else ", mail that waited is handled"
+        return f"recovering: sources at {self.rate:.0%} of their own rate{mail}"
 
 
 @frozen
@@ -660,8 +666,8 @@ class EmergencyEscalated(Event):
     eligible: int
 
     def __str__(self) -> str:
-        how_many = f"{self.unhealthy} of {self.eligible}"
-        return f"{self.phase.value} for {self.lasted:.0f} s, and {how_many} components are unhealthy: somebody should look"
+        how_many = f"{self.unhealthy} of {self.eligible} components are unhealthy"
+        return f"{self.phase.value} for {self.lasted:.0f} s without getting any further, {how_many}: a person should look"
 
 
 @frozen
@@ -677,6 +683,7 @@ class IncidentReport:
         timeline: what happened, with the seconds since it began.
         most_held: messages that waited for unhealthy components, at most.
         lost: messages that were dropped meanwhile, by ports that were declared to do so.
+        dead_lettered: messages that were given up meanwhile, and are kept.
     """
 
     began_at: datetime
@@ -687,19 +694,23 @@ class IncidentReport:
     timeline: tuple[tuple[float, str], ...]
     most_held: int
     lost: int
+    dead_lettered: int = 0
 
     def __str__(self) -> str:
+        began = f"{self.began_at:%Y-%m-%d %H:%M:%S} UTC"
+        relapses = "no relapse" if not self.relapses else "1 relapse" if self.relapses == 1 else f"{self.relapses} relapses"
         head = [
-            f"incident of {self.began_at:%Y-%m-%d %H:%M:%S} UTC, {self.lasted:.0f} s, {self.relapses} relapses",
-            f"likely cause: {', '.join(self.causes) or 'unknown'}; it reached {len(self.reached)} others",
-            f"messages held: {self.most_held:,}; lost: {self.lost:,}",
+            f"began       {began}, lasted {self.lasted:.0f} s, {relapses}",
+            f"cause       {', '.join(self.causes) or 'unknown'}",
+            f"reached     {', '.join(self.reached) or 'nobody else'}",
+            f"messages    {self.most_held:,} held at most, {self.dead_lettered:,} dead-lettered, {self.lost:,} lost",
         ]
         return "\n".join([*head, *(f"{seconds:8.1f} s  {what}" for seconds, what in self.timeline)])
 
 
 @frozen
 class EmergencyEnded(Event):
-    """The system is back at its full rate; `report` has the whole story."""
+    """The system is back at its own rate; `report` has the whole story."""
 
     level: ClassVar[int] = WARNING
     report: IncidentReport

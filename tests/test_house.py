@@ -34,6 +34,8 @@ LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}  # with the cap it has instead
 CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/annotations.py": "an annotation that can't be evaluated becomes a PortDefinitionError",
     "_runtime/batches.py": "a batch that fails is split, until what fails is one message's failure",
+    "_runtime/cascade_manager.py": "a defect of the watch becomes an event, and the watch begins anew",
+    "_runtime/health_monitor.py": "an actor's own health() that fails makes it UNHEALTHY, and becomes an event",
     "_runtime/kept_letters.py": "bytes that are no dead letter are shown as one that says so",
     "_runtime/cascade_manager.py": "a defect of the watch must not end what it guards: it is reported, and the watch begins anew",
     "_runtime/health_monitor.py": "a health() that fails says that its actor is unhealthy",

@@ -33,6 +33,7 @@ from actorkit.events import (
     EmergencyEnded,
     EmergencyEscalated,
     EmergencyRelapsed,
+    Event,
     IncidentReport,
     RecoveryStepped,
 )
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED: Final = 20
 """Components that an event names; the rest is counted."""
+MOST_NOTED: Final = 1_000
+"""Entries in the report of an incident: one that lasts for days, with components that come and go, is not to fill the memory."""
 WATCH_AGAIN: Final = (0.1, 60.0)
 """Seconds until a watch that failed begins anew: at first, doubled each time, and at most."""
 
@@ -187,6 +190,7 @@ class CascadeManager(Supervisor):
         before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
         eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
         spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs())
+        self._note_health(before)
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
         if self._emergency.is_on:
             self._emergency.hold(self._unhealthy)
@@ -210,10 +214,7 @@ class CascadeManager(Supervisor):
                 case SteppedUp():
                     self._step(change.rate, change.step)
                 case Escalated():
-                    self._note(f"nothing has got any further for {change.lasted:.0f} s")
-                    self.kernel.events.publish(
-                        EmergencyEscalated(self.path, change.phase, change.lasted, change.unhealthy, change.eligible)
-                    )
+                    self._tell(EmergencyEscalated(self.path, change.phase, change.lasted, change.unhealthy, change.eligible))
                 case Resolved():
                     self._resolve(change)
 
@@ -226,9 +227,8 @@ class CascadeManager(Supervisor):
         self._emergency.begin(self._cascade.rate)
         if self._incident is None:
             self._incident = Incident(self.kernel, causes, [cell.path for cell in reached])
-        self._note(f"emergency ({change.trigger.value}): {change.unhealthy} of {change.eligible} components are unhealthy")
         reasons = tuple(f"{cell.path}: {'; '.join(self.monitor.of(cell).reasons)}" for cell in list(self._unhealthy)[:MOST_NAMED])
-        self.kernel.events.publish(
+        self._tell(
             EmergencyBegan(
                 self.path,
                 change.trigger.value,
@@ -244,17 +244,13 @@ class CascadeManager(Supervisor):
 
     def _relapse(self, change: Relapsed) -> None:
         self._emergency.begin(self._cascade.rate)
-        self._note(f"relapse on step {change.step}: {change.unhealthy} of {change.eligible} components are unhealthy")
         stabilisation = self._cascade.stabilisation
-        self.kernel.events.publish(
-            EmergencyRelapsed(self.path, change.step, change.unhealthy, change.eligible, change.relapses, stabilisation)
-        )
+        self._tell(EmergencyRelapsed(self.path, change.step, change.unhealthy, change.eligible, change.relapses, stabilisation))
         self._recover()
 
     def _step(self, rate: float, step: int) -> None:
         self._emergency.set_rate(rate)
-        self._note(f"recovering at {rate:.0%}")
-        self.kernel.events.publish(RecoveryStepped(self.path, step, rate))
+        self._tell(RecoveryStepped(self.path, step, rate))
 
     def _resolve(self, change: Resolved) -> None:
         self._note("aborted by an operator" if change.aborted else "back to normal")
@@ -264,6 +260,17 @@ class CascadeManager(Supervisor):
             report = self._incident.report(change)
             self._incident = None
             self.kernel.events.publish(EmergencyEnded(self.path, report))
+
+    def _tell(self, event: Event) -> None:
+        """Publishes it, and puts its first line into the report."""
+        self._note(str(event).partition("\n")[0])
+        self.kernel.events.publish(event)
+
+    def _note_health(self, before: Iterable[Cell]) -> None:
+        """Puts into the report what has changed since the last poll."""
+        for what, cells, others in ("now unhealthy", self._unhealthy, before), ("not unhealthy any more", before, self._unhealthy):
+            if changed := [cell.path for cell in cells if cell not in others]:
+                self._note(f"{what}: {_named(changed)}")
 
     def _note(self, what: str) -> None:
         if self._incident is not None:
@@ -280,7 +287,7 @@ class CascadeManager(Supervisor):
             self.kernel.launch(self._recover_in_order, failed)
 
     async def _recover_in_order(self, failed: list[Cell]) -> None:
-        self._note(f"recovers {', '.join(cell.path for cell in failed[:MOST_NAMED])}")
+        self._note(f"recovers in order of dependency: {_named([cell.path for cell in failed])}")
         try:
             await self.kernel.system.checkpoints.coordinated_recovery([cell.ref for cell in failed])
         except ActorkitError as error:  # one could not be started: its supervisor goes on with that
@@ -320,6 +327,11 @@ class CascadeManager(Supervisor):
             self.kernel.system.top_ended()
 
 
+def _named(paths: list[str]) -> str:
+    more = len(paths) - MOST_NAMED
+    return f"{', '.join(paths[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
+
+
 def _budget(supervisor: Supervisor) -> tuple[int, float]:
     """How many restarts in how many seconds it allows; in pools and keyed groups, each child has a budget of its own."""
     spec = supervisor.spec
@@ -337,18 +349,21 @@ class Incident:
         self._began = kernel.now()
         self._began_at = datetime.now(UTC)
         self._timeline: list[tuple[float, str]] = []
-        self._dropped = self._lost()
+        self._dropped, self._dead_lettered = self._given_up()
         self.most_held = 0
 
-    def _lost(self) -> int:
-        return sum(counts.dropped for counts in self._kernel.all_counts().values())
+    def _given_up(self) -> tuple[int, int]:
+        counts = self._kernel.all_counts().values()
+        return sum(each.dropped for each in counts), sum(each.dead_lettered for each in counts)
 
     def note(self, what: str) -> None:
         """Something has happened."""
-        self._timeline.append((self._kernel.now() - self._began, what))
+        if len(self._timeline) < MOST_NOTED:
+            self._timeline.append((self._kernel.now() - self._began, what))
 
     def report(self, change: Resolved) -> IncidentReport:
         """All of it, at its end."""
+        dropped, dead_lettered = self._given_up()
         return IncidentReport(
             began_at=self._began_at,
             lasted=change.lasted,
@@ -357,5 +372,6 @@ class Incident:
             reached=tuple(self._reached),
             timeline=tuple(self._timeline),
             most_held=self.most_held,
-            lost=self._lost() - self._dropped,
+            lost=dropped - self._dropped,
+            dead_lettered=dead_lettered - self._dead_lettered,
         )
