@@ -37,8 +37,6 @@ CATCHES_EVERY_EXCEPTION: dict[str, str] = {  # where a failure becomes a value
     "_runtime/cascade_manager.py": "a defect of the watch becomes an event, and the watch begins anew",
     "_runtime/health_monitor.py": "an actor's own health() that fails makes it UNHEALTHY, and becomes an event",
     "_runtime/kept_letters.py": "bytes that are no dead letter are shown as one that says so",
-    "_runtime/cascade_manager.py": "a defect of the watch must not end what it guards: it is reported, and the watch begins anew",
-    "_runtime/health_monitor.py": "a health() that fails says that its actor is unhealthy",
     "_runtime/cell.py": "a handler's failure becomes an ErrorContext",
     "_runtime/incarnation.py": "a hook's failure becomes an ErrorContext, or an event when its actor is ending anyway",
     "_runtime/wording.py": "an error text shows a message whose repr raises",
