@@ -15,7 +15,6 @@ is let go after one stabilisation time.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -26,6 +25,7 @@ from actorkit._runtime.graph import DependencyGraph, graph_of
 from actorkit._runtime.grouping import Group
 from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
+from actorkit._runtime.incident import Incident
 from actorkit._runtime.supervisor import Supervisor
 from actorkit.errors import ActorkitError, SupervisionError
 from actorkit.events import (
@@ -35,7 +35,6 @@ from actorkit.events import (
     EmergencyEscalated,
     EmergencyRelapsed,
     Event,
-    IncidentReport,
     RecoveryStepped,
 )
 from actorkit.policy.cascade import (
@@ -65,8 +64,6 @@ if TYPE_CHECKING:
 
 MOST_NAMED: Final = 20
 """Components that an event names; the rest is counted."""
-MOST_NOTED: Final = 1_000
-"""Entries in the report of an incident: one that lasts for days, with components that come and go, is not to fill the memory."""
 WATCH_AGAIN: Final = (0.1, 60.0)
 """Seconds until a watch that failed begins anew: at first, doubled each time, and at most."""
 
@@ -362,41 +359,3 @@ def _budget(supervisor: Supervisor) -> tuple[int, float]:
     spec = supervisor.spec
     each = spec.max_restarts or 0
     return each * len(supervisor.children) if isinstance(supervisor, Group) else each, spec.within or 1.0
-
-
-class Incident:
-    """What has happened since an emergency began."""
-
-    def __init__(self, kernel: Kernel, causes: list[str], reached: list[str]) -> None:
-        self._kernel = kernel
-        self._causes = causes
-        self._reached = reached
-        self._began = kernel.now()
-        self._began_at = datetime.now(UTC)
-        self._timeline: list[tuple[float, str]] = []
-        self._dropped, self._dead_lettered = self._given_up()
-        self.most_held = 0
-
-    def _given_up(self) -> tuple[int, int]:
-        counts = self._kernel.all_counts().values()
-        return sum(each.dropped for each in counts), sum(each.dead_lettered for each in counts)
-
-    def note(self, what: str) -> None:
-        """Something has happened."""
-        if len(self._timeline) < MOST_NOTED:
-            self._timeline.append((self._kernel.now() - self._began, what))
-
-    def report(self, change: Resolved) -> IncidentReport:
-        """All of it, at its end."""
-        dropped, dead_lettered = self._given_up()
-        return IncidentReport(
-            began_at=self._began_at,
-            lasted=change.lasted,
-            relapses=change.relapses,
-            causes=tuple(self._causes),
-            reached=tuple(self._reached),
-            timeline=tuple(self._timeline),
-            most_held=self.most_held,
-            lost=dropped - self._dropped,
-            dead_lettered=dead_lettered - self._dead_lettered,
-        )

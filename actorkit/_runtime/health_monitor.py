@@ -108,7 +108,7 @@ class HealthMonitor:
         processed, queued = sum(each[1] for each in counts), sum(each[5] + each[6] for each in counts)
         before = self._before.get(cell)
         if before is None:
-            before = self._before[cell] = Before(processed, cell.failed, cell.restarts, queued, now)
+            before = self._before[cell] = Before(0, 0, 0, 0, now)
         delivered = processed + cell.failed - before.processed - before.failed
         in_flight = sum(each[7] for each in counts)
         if delivered or not (queued or in_flight) or _stands_still(cell):

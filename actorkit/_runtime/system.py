@@ -120,8 +120,7 @@ class System:
         self.checkpoints = CheckpointRecoveryManager(self.kernel)
         self.dead_letters = letters
         self.kernel.note_wires(tree.all_wires())
-        root = evolve(supervisor(name="root"), children=(tree,))
-        self.cascade = CascadeManager(self.kernel, root, settings)
+        self.cascade = CascadeManager(self.kernel, evolve(supervisor(name="root"), children=(tree,)), settings)
         self.body = trio.CancelScope()  # the block that the user runs the system with
         self._leave = trio.Event()
         self._one_stop = trio.Lock()

@@ -81,7 +81,8 @@ def test_every_member_exists(entry: Entry) -> None:
 def test_parameters_are_those_of_the_code(entry: Entry) -> None:
     value = PUBLIC[entry.name] if entry.owner is None else getattr(PUBLIC[entry.owner], entry.name)
 
-    expected = real(value, of_class=entry.owner is not None)
+    is_static = entry.owner is not None and isinstance(inspect.getattr_static(PUBLIC[entry.owner], entry.name), staticmethod)
+    expected = real(value, of_class=entry.owner is not None and not is_static)
     found = [
         (name, kind, default_there if default is ... and default_there is not Parameter.empty else default)
         for (name, kind, default), (_, _, default_there) in zip(documented(entry.parameters or ""), expected, strict=True)
