@@ -248,6 +248,12 @@ class ActorChild(Child):
         cell.close_wires()
         down(cell, reason, error, restarting=False)
 
+    def depart(self, *, for_good: bool) -> None:
+        if for_good:
+            self.cell.kernel.erase(self.cell)
+        else:
+            self.cell.kernel.leave(self.cell)
+
     def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self.cell.restarts = self.restarts
         self.cell.status = "restarting"

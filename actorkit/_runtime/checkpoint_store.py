@@ -141,6 +141,14 @@ class CheckpointStore:
             return []
         return [KeptCheckpoint(self, cell, number) for number in to_try(await self.ids(path), first)]
 
+    def forget_all(self, path: str) -> list[str]:
+        """This actor is gone for good. Returns the space in which it may have some, if it may."""
+        may_have_some = path in self._unread or path in self._last_ids or bool(self._ids.get(path))
+        self._unread.discard(path)
+        self._ids.pop(path, None)
+        self._last_ids.pop(path, None)
+        return [f"{KIND} {path}"] if may_have_some else []
+
     # Taking them
 
     def take(self, cell: Cell, unless: bytes | None = None) -> tuple[Checkpoint, bytes] | None:
@@ -174,6 +182,8 @@ class CheckpointStore:
 
     def is_kept(self, checkpoint: Checkpoint, changes: Changes) -> None:
         """It has been written."""
+        if checkpoint.path not in self._last_ids:
+            return  # the actor is gone for good, and it is about to be
         ids, gone = self._ids.setdefault(checkpoint.path, []), {key for _, key in changes.deletes}
         ids[:] = sorted({*ids, checkpoint.id} - gone)
         if self.kernel.events.hears(CheckpointTaken.level):

@@ -206,6 +206,10 @@ class Child(ABC):
         """It is gone for good: what is queued becomes dead letters."""
 
     @abstractmethod
+    def depart(self, *, for_good: bool) -> None:
+        """It is removed from the tree. For good: what the store has of it goes too; else another one with its path goes on from there."""
+
+    @abstractmethod
     def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
         """Tells those who want to know about restarts."""
 
@@ -284,6 +288,10 @@ class SupervisorChild(Child):
     def retire(self, reason: ExitReason, error: ErrorContext | None, why: DeadLetterReason = DeadLetterReason.RECEIVER_STOPPED) -> None:
         for child in self.supervisor.children.values():
             child.retire(reason, error, why)
+
+    def depart(self, *, for_good: bool) -> None:
+        for child in self.supervisor.children.values():
+            child.depart(for_good=for_good)
 
     def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
         for child in self.supervisor.children.values():

@@ -188,6 +188,13 @@ class GroupChild(SupervisorChild):
             self.group.close_wires()
             down(self.group, reason, error, restarting=False)
 
+    def depart(self, *, for_good: bool) -> None:
+        super().depart(for_good=for_good)
+        if for_good:
+            self.group.kernel.erase(self.group)
+        else:
+            self.group.kernel.leave(self.group)
+
     def restarting(self, reason: ExitReason, error: ErrorContext | None) -> None:
         self.group.restarts, self.group.status = self.restarts, "restarting"
         super().restarting(reason, error)

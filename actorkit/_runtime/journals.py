@@ -1,7 +1,7 @@
 """The journals of durable ports: what each has accepted and not dealt with yet, as entries of the store.
 
-An entry of the space `"message <port>"` is one message; its key is a number that counts up. It is there from the moment
-a sender is told that the message was accepted until the transaction that has its effect.
+An entry of the space `"message <port>"` is one message; its key is a number that counts up, over all ports. It is there from
+the moment a sender is told that the message was accepted until the transaction that has its effect.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from actorkit.errors import DecodingError
 from actorkit.storage.store import DamagedEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from actorkit._runtime.letters import DeadLetter
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.writer import Writer
@@ -48,6 +50,7 @@ class Journal:
     Attributes:
         address: the port's path.
         space: where its messages are in the store.
+        key_space: where its keys are.
         arriving: keys of messages that are being written: who sends one of them again waits for that.
         relied_on: those among them of which a step that is being written has another message, which it leaves out: they are not withdrawn.
     """
@@ -58,11 +61,11 @@ class Journal:
         self.arriving: dict[str, Arriving] = {}
         self.relied_on: set[str] = set()
         self._codec = codec_of(mailbox.cell.in_ports[mailbox.name])
-        self._next = 1
+        self._kept = mailbox.cell.kernel.kept
         self._window = mailbox.settings.dedupe_window
-        self._key_space = f"{KEY} {self.address}"
+        self.key_space = f"{KEY} {self.address}"
         self._keys: OrderedDict[str, int] = OrderedDict()  # those of the last messages that had one, and the numbers of these keys
-        self._next_key = 1
+        self._is_over = False
 
     def encode(self, message: object) -> bytes:
         """A message as bytes.
@@ -87,16 +90,15 @@ class Journal:
 
     def post(self, changes: Changes, body: bytes, key: str | None = None, letter: int | None = None) -> int:
         """Adds a message to what is to be written, and returns its number."""
-        number, self._next = self._next, self._next + 1
+        number = self._kept.next_number()
         record = _PLAIN + body if letter is None else _REPROCESSED + letter.to_bytes(_LETTER) + body
         changes.puts.append((self.space, number, record))
-        if key is not None:
+        if key is not None and not self._is_over:
             oldest = self._keys.popitem(last=False) if len(self._keys) >= self._window else None
-            self.arriving[key] = Arriving(self._next_key, oldest)
-            changes.puts.append((self._key_space, self._next_key, key.encode()))
+            self.arriving[key] = Arriving(number, oldest)
+            changes.puts.append((self.key_space, number, key.encode()))
             if oldest is not None:
-                changes.deletes.append((self._key_space, oldest[1]))
-            self._next_key += 1
+                changes.deletes.append((self.key_space, oldest[1]))
         return number
 
     def entry(self, number: int) -> tuple[str, Key]:
@@ -117,36 +119,51 @@ class Journal:
 
     def arrived(self, key: str) -> None:
         """The message with this key is in."""
-        arriving = self.arriving.pop(key)
+        arriving = self.arriving.pop(key, None)
+        if arriving is None:  # its actor is gone for good
+            return
         self._keys[key] = arriving.number
         self.relied_on.discard(key)
         arriving.over.set()
 
     def withdrawn(self, key: str) -> None:
         """The message with this key was not written."""
-        arriving = self.arriving.pop(key)
+        arriving = self.arriving.pop(key, None)
+        if arriving is None:
+            return
         if arriving.oldest is not None:
             self._keys[arriving.oldest[0]] = arriving.oldest[1]
             self._keys.move_to_end(arriving.oldest[0], last=False)
         arriving.over.set()
 
+    def end(self) -> None:
+        """Its actor is gone for good: no key is remembered any more."""
+        self._is_over = True
+        self._keys.clear()
+        arriving, self.arriving = self.arriving, {}
+        for each in arriving.values():
+            each.over.set()
+
+    @property
+    def keys(self) -> list[Entry]:
+        """Those that are remembered, as entries."""
+        return [(number, key.encode()) for key, number in self._keys.items()]
+
     # What an earlier process has left
 
-    def take_up(self, messages: list[Entry], keys: list[Entry]) -> None:
+    def take_up(self, keys: list[Entry]) -> None:
         """Goes on where that has ended."""
-        if messages:
-            self._next = max(number for number, _ in messages if isinstance(number, int)) + 1
         for number, key in keys:
             if isinstance(number, int) and isinstance(key, bytes):
                 self._keys[key.decode()] = number
-                self._next_key = number + 1
 
 
 class Kept:
-    """What was in the store when the system began, and nobody has asked for yet."""
+    """What was in the store when the system began, and nobody has asked for yet; and what is left of who was removed, but not for good."""
 
     def __init__(self) -> None:
         self.is_read = False
+        self._last = 0
         self.claimed: set[int] = set()  # dead letters that were on their way to be handled again
         self.letters: dict[int, DeadLetter] = {}
         self._messages: dict[str, list[Entry]] = {}
@@ -164,17 +181,42 @@ class Kept:
             state = await writer.call(writer.store.get, space, b"")
             if state is not None:
                 self._states[space.partition(" ")[2]] = state
+        used = (number for some in (self._messages, self._keys) for entries in some.values() for number, _ in entries)
+        self._last = max((number for number in used if isinstance(number, int)), default=0)
         self.is_read = True
+
+    def next_number(self) -> int:
+        """For what is accepted next: none that the store has yet, or has had in this process."""
+        self._last += 1
+        return self._last
 
     def messages(self, journal: Journal) -> list[Entry]:
         """What waits at this port, in order; once."""
         found = self._messages.pop(journal.address, [])
-        journal.take_up(found, self._keys.pop(journal.address, []))
+        journal.take_up(self._keys.pop(journal.address, []))
         return found
 
     def state(self, path: str) -> bytes | DamagedEntry | None:
         """The last state that this actor has committed."""
         return self._states.pop(path, None)
+
+    def leave(self, path: str, state: bytes | DamagedEntry | None) -> None:
+        """An actor was removed, but not for good: this is what the next one with this path begins with."""
+        if state is not None:
+            self._states[path] = state
+
+    def leave_keys(self, journal: Journal) -> None:
+        """A port was removed, but not for good."""
+        if journal.keys:
+            self._keys[journal.address] = journal.keys
+
+    def forget(self, path: str, ports: Iterable[str]) -> list[str]:
+        """An actor, or a group, is gone for good. Returns the spaces in which it may have something."""
+        self._states.pop(path, None)
+        addresses = [f"{path}.{each}" for each in ports]
+        for each in addresses:
+            self._keys.pop(each, None)
+        return [f"{STATE} {path}", *(f"{KEY} {each}" for each in addresses)]
 
     @property
     def unclaimed(self) -> dict[str, int]:

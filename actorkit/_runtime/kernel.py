@@ -13,9 +13,10 @@ from trio.lowlevel import enable_ki_protection
 
 from actorkit._runtime.deadlocks import Deadlocks
 from actorkit._runtime.dispatcher import Dispatcher
-from actorkit._runtime.durable_mailbox import DurableMailbox
+from actorkit._runtime.durable_mailbox import Durable, DurableMailbox
+from actorkit._runtime.erasing import Erasing
 from actorkit._runtime.event_stream import EventStream
-from actorkit._runtime.journals import Kept
+from actorkit._runtime.journals import STATE, Journal, Kept
 from actorkit._runtime.kept_letters import KeptLetters
 from actorkit._runtime.ledger import PortCounts, Sums, total
 from actorkit._runtime.register import Register
@@ -66,6 +67,7 @@ class Kernel:
         self.events = EventStream()
         self.writer = Writer(self, MemoryStore() if store is None else store)
         self.kept = Kept()
+        self.erasing = Erasing(self)
         self.suspects = Suspects(self)
         self.steppers: set[type] = set()  # classes that are wired to durable ports
         self.unwritten: dict[str, dict[bytes, tuple[bytes | None]]] = {}  # of keyed actors, by space and key: see key_states.py
@@ -118,6 +120,7 @@ class Kernel:
         for repair in opening.repairs:
             self.events.publish(StoreRepaired(self.writer.store.title, repair))
         if self.is_durable:
+            await self.erasing.go_on()
             await self.kept.read(self.writer)
             await self.dead_letters.open(self._kept_letters, self.kept.claimed)
             self.kept.letters = {letter.id: letter for letter in await self.dead_letters.read(sorted(self.kept.claimed))}
@@ -200,6 +203,28 @@ class Kernel:
         self.topics.forget(cell)
         cell.forget()
         self.cells.remove(cell)
+
+    def erase(self, cell: Cell) -> None:
+        """An actor, or a group, is gone for good: nothing of it is found any more, in this process or in the next."""
+        ports = [name for name, port in cell.in_ports.items() if port.settings.durable]
+        spaces = self.checkpoints.forget_all(cell.path)
+        if self.is_durable and (ports or cell.step is not None or f"{STATE} {cell.path}" in self.unwritten):
+            spaces += self.kept.forget(cell.path, ports)
+            self.unwritten.pop(f"{STATE} {cell.path}", None)
+        for journal in self._own_journals(cell):
+            journal.end()
+        self.erasing.erase(spaces)
+
+    def leave(self, cell: Cell) -> None:
+        """An actor, or a group, is removed, but not for good: another one with this path goes on where it has ended."""
+        if cell.step is not None:
+            self.kept.leave(cell.path, cell.step.kept)
+        for journal in self._own_journals(cell):
+            self.kept.leave_keys(journal)
+
+    def _own_journals(self, cell: Cell) -> list[Journal]:
+        found = [mailbox.journal for mailbox in cell.mailboxes.values() if isinstance(mailbox, Durable)]
+        return [each for each in found if each.address.startswith(f"{cell.path}.")]  # a member's are its group's
 
     def note_arrival(self, cell: Cell) -> None:
         """A message came for an actor that has been stopped; if that exists no more, the totals count it here."""

@@ -296,13 +296,13 @@ class Keyed(Group):
         finally:
             self.states.close()
 
-    def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None) -> None:
+    def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None, *, for_good: bool = False) -> None:
         if isinstance(child, KeyedChild) and self._awake.get(child.cell.key) is child:
             del self._awake[child.cell.key]
             self._waiting.pop(child.cell.key, None)
             if not child.cell.passive:
                 self._forget(child.cell)
-        super()._remove(child, reason, error)
+        super()._remove(child, reason, error, for_good=for_good)
 
     async def _ended(self, child: Child, exit: Exit) -> None:
         """A key's actor has ended itself: it is forgotten, with its state; what waits for it makes a new one."""

@@ -157,6 +157,9 @@ class KeyedChild(ActorChild):
         self._keeper.out -= self.quarantined
         super().release()
 
+    def depart(self, *, for_good: bool) -> None:
+        """What is kept of a key is the group's: see key_states.py."""
+
     def forget(self) -> None:
         self._keeper.out -= self.quarantined
         for name, mailbox in self.cell.mailboxes.items():

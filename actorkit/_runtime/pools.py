@@ -72,6 +72,10 @@ class MemberChild(ActorChild):
             self._pool.leave(self)
         super().retire(reason, error, why)
 
+    def depart(self, *, for_good: bool) -> None:
+        if for_good:  # else its number is not given to another one, and memory is not to keep its state
+            super().depart(for_good=True)
+
     def forget(self) -> None:
         for name, mailbox in self.cell.mailboxes.items():
             self._pool.group.door(name).absorb(mailbox)

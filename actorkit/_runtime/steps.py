@@ -257,6 +257,11 @@ class Step:
         self._kept, self._is_read = state, True
 
     @property
+    def kept(self) -> bytes | DamagedEntry | None:
+        """The last state that was committed, as far as is known here."""
+        return self._kept
+
+    @property
     def has_state(self) -> bool:
         """Whether a state was committed, as far as is known here."""
         return self._kept is not None

@@ -329,10 +329,14 @@ class Supervision(ABC):
         if self.parent is not None:
             self.parent.on_exit(self, Exit(self.number, reason, error))
 
-    def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None) -> None:
+    def _remove(self, child: Child, reason: ExitReason, error: ErrorContext | None, *, for_good: bool = False) -> None:
+        """Removes a child from the tree. One that was added, and was up, is gone for good; one of the spec is there in the next process."""
         child.wanted = False
         self._cancel_alarm(child)
         child.retire(reason, error)
+        if not self.kernel.is_closing:
+            was_up = reason is not ExitReason.FAILED or error is not None
+            child.depart(for_good=for_good or (child.added and was_up))
         child.forget()
         self.children.pop(child.name, None)
 

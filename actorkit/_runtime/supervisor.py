@@ -79,14 +79,19 @@ class Supervisor(Supervision):
         """
         if wires != ():
             check_wires(self.path, wires)
-        if isinstance(spec, Spec) and not spec.waits_to_start and not self.kernel.checkpoints.may_have_to_read:
+        if isinstance(spec, Spec) and not spec.waits_to_start and not self._has_to_wait:
             await (self.kernel.dispatcher.breathe_now_and_then(START_COST) or checkpoint_if_cancelled())
             if self._turns.are_free:
                 return await self._start_new(spec, wires)
         return await self._turns.ask(partial(self._start_new, spec, wires), breakable=True)
 
+    @property
+    def _has_to_wait(self) -> bool:
+        return self.kernel.checkpoints.may_have_to_read or self.kernel.erasing.is_busy
+
     @enable_ki_protection
     async def _start_new(self, spec: Spec, wires: Sequence[Wire]) -> Any:
+        await self.kernel.erasing.wait_done()
         all_wires = [*wires, *(spec.all_wires() if isinstance(spec, SupervisorSpec) else ())]
         self.kernel.note_wires(all_wires)
         child = self._add_new(spec)
@@ -218,6 +223,8 @@ class Supervisor(Supervision):
     async def delete_child(self, name: str) -> None:
         """Forgets a child that was stopped, or has ended; what it had queued becomes dead letters.
 
+        It is gone for good: its state, its checkpoints and the keys of its ports go from the store too.
+
         Raises:
             UnknownActor: there is no such child; the text lists those there are.
             SpecError: it is running, or about to be restarted.
@@ -226,7 +233,7 @@ class Supervisor(Supervision):
         async def delete() -> None:
             child = self._child(name)
             self._check_is_stopped(child)
-            self._remove(child, ExitReason.SHUTDOWN, None)
+            self._remove(child, ExitReason.SHUTDOWN, None, for_good=True)
 
         await self._turns.ask(delete)
 
