@@ -149,13 +149,16 @@ class Durable(Mailbox):
             except EncodingError:
                 self.dead_letter_arrival(item, DeadLetterReason.UNDECODABLE)
                 return
+        self._write_once(waiter)
+
+    def _write_once(self, waiter: Waiter, fate: DeadLetterReason | None = None) -> None:
         if waiter.key is not None and (waiter.key in self.journal.arriving or self.journal.knows(waiter.key)):
             waiter.item = waiter.mailbox = None  # while it waited for room, another one with this key came in
             waiter.wake(TAKEN)
-            return
-        self._write(waiter, Changes(drains=False))  # but for the key that may be forgotten for another one
+        else:
+            self._write(waiter, Changes(drains=False), fate)  # but for the key that may be forgotten for another one
 
-    def _write(self, waiter: Waiter, changes: Changes) -> None:
+    def _write(self, waiter: Waiter, changes: Changes, fate: DeadLetterReason | None = None) -> None:
         message, body = waiter.item, waiter.body
         assert body is not None
         letter = message.letter.id if type(message) is Envelope and message.letter is not None else None
@@ -163,26 +166,33 @@ class Durable(Mailbox):
         waiter.mailbox = self  # so that whoever gives up can take it back
         waiter.changes = changes
         self.capacity -= 1
-        self.cell.kernel.writer.submit(changes, partial(self._written, waiter, number))
+        self.cell.kernel.writer.submit(changes, partial(self._written, waiter, number, fate))
 
-    def _written(self, waiter: Waiter, number: int) -> None:
+    def _written(self, waiter: Waiter, number: int, fate: DeadLetterReason | None) -> None:
         waiter.changes = None
         self.capacity += 1
         if waiter.key is not None:
             self.journal.arrived(waiter.key)
         item, waiter.item, waiter.mailbox = waiter.item, None, None
-        self.arrive(item, number)
+        if fate is None:
+            self.arrive(item, number)
+        else:
+            self.dead_letter_arrival(self._in_store(item, number), fate)
         waiter.wake()
 
     def arrive(self, item: Any, number: int) -> Mailbox:
         """A message that is in the store now is accepted; returns the mailbox that it is queued in."""
-        envelope = item if type(item) is Envelope else Envelope(self.dispatcher, item, is_ask=False)
-        envelope.number = number
+        envelope = self._in_store(item, number)
         if self.cell.refuses:
             self.dead_letter_arrival(envelope, DeadLetterReason.RECEIVER_STOPPED)
         else:
             super().put(envelope)
         return self
+
+    def _in_store(self, item: Any, number: int) -> Envelope:
+        envelope = item if type(item) is Envelope else Envelope(self.dispatcher, item, is_ask=False)
+        envelope.number = number
+        return envelope
 
     def leave_room(self, waiter: Waiter) -> None:
         changes = waiter.changes
@@ -200,6 +210,9 @@ class Durable(Mailbox):
 
     def dead_letter_arrival(self, item: Any, reason: DeadLetterReason) -> None:
         if isinstance(item, Waiter) and type(item) is not Envelope:
+            if item.key is not None and not self.journal.is_over:
+                self._write_once(item, reason)  # with its key, which is remembered: it was accepted; the letter then takes its place
+                return
             waiter, item = item, item.item
             waiter.item = waiter.mailbox = None
             super().dead_letter_arrival(item, reason)
@@ -239,7 +252,7 @@ class DurableMailbox(Durable):
     def __init__(self, cell: Cell, port: InPort[Any, Any, Any]) -> None:
         super().__init__(cell, port)
         self.journal = Journal(self)
-        if cell.kernel.kept.is_read:
+        if cell.kernel.kept.is_read and not cell.gone:
             self.recover()
 
     def recover(self) -> None:

@@ -51,6 +51,7 @@ class Journal:
         address: the port's path.
         space: where its messages are in the store.
         key_space: where its keys are.
+        is_over: whether its actor is gone, and a late sender has come: then no key is remembered.
         arriving: keys of messages that are being written: who sends one of them again waits for that.
         relied_on: those among them of which a step that is being written has another message, which it leaves out: they are not withdrawn.
     """
@@ -65,7 +66,7 @@ class Journal:
         self._window = mailbox.settings.dedupe_window
         self.key_space = f"{KEY} {self.address}"
         self._keys: OrderedDict[str, int] = OrderedDict()  # those of the last messages that had one, and the numbers of these keys
-        self._is_over = False
+        self.is_over = mailbox.cell.gone
 
     def encode(self, message: object) -> bytes:
         """A message as bytes.
@@ -93,7 +94,7 @@ class Journal:
         number = self._kept.next_number()
         record = _PLAIN + body if letter is None else _REPROCESSED + letter.to_bytes(_LETTER) + body
         changes.puts.append((self.space, number, record))
-        if key is not None and not self._is_over:
+        if key is not None and not self.is_over:
             oldest = self._keys.popitem(last=False) if len(self._keys) >= self._window else None
             self.arriving[key] = Arriving(number, oldest)
             changes.puts.append((self.key_space, number, key.encode()))
@@ -138,7 +139,7 @@ class Journal:
 
     def end(self) -> None:
         """Its actor is gone for good: no key is remembered any more."""
-        self._is_over = True
+        self.is_over = True
         self._keys.clear()
         arriving, self.arriving = self.arriving, {}
         for each in arriving.values():

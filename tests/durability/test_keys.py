@@ -164,6 +164,63 @@ async def test_a_message_that_a_step_has_relied_on_is_not_withdrawn() -> None:
         assert await names(system, Sink) == ["other"]
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_the_key_of_a_message_to_an_actor_that_is_stopped_is_remembered(is_killed: bool) -> None:
+    store = MemoryStore()
+    tree = supervisor(child(Keeper), name="top")
+    async with open_system(tree, store=store) as system:
+        ref, top = system.ref(Keeper), system.supervisor("root/top")
+        await top.stop_child("keeper")
+        for _ in range(2):
+            await ref.send(Keeper.in_item, Item("k"), key="k")
+        left = killed(store)
+        assert [letter.message.name for letter in await system.dead_letters.inspect()] == ["k"]
+        await top.restart_child("keeper")
+        await ref.send(Keeper.in_item, Item("k"), key="k")
+        assert await system.dead_letters.reprocess() == 1
+        await system.settle()
+        assert await names(system) == ["k"]
+        system.ledger().check()
+
+    async with open_system(tree, store=left if is_killed else store) as system:
+        await system.ref(Keeper).send(Keeper.in_item, Item("k"), key="k")
+        await system.dead_letters.reprocess()
+        await system.settle()
+        assert await names(system) == ["k"]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_the_key_of_a_message_that_gives_up_waiting_for_room_is_remembered(stops: bool) -> None:
+    class Hasty(Keeper):
+        @in_port(durable=True, capacity=1, block_timeout=None if stops else 1.0)
+        async def in_tight(self, item: Item) -> None:
+            await self.script.play(item.name)
+            self.names.append(item.name)
+
+    script = Script(gate=trio.Event())
+    tree = supervisor(child(Hasty, script).options(shutdown=1.0), name="top")
+    async with open_system(tree, store=MemoryStore()) as system:
+        ref = system.ref(Hasty)
+        for name in "ab":
+            await ref.send(Hasty.in_tight, Item(name))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(ref.send, Hasty.in_tight, Item("k"), key="k"))
+            await wait_all_tasks_blocked()
+            if stops:
+                await system.supervisor("root/top").stop_child("hasty")
+        await ref.send(Hasty.in_tight, Item("k"), key="k")
+        assert [letter.message.name for letter in await system.dead_letters.inspect()] == ["k"]
+        assert script.gate is not None
+        script.gate.set()
+        if stops:
+            await system.supervisor("root/top").restart_child("hasty")
+        await system.dead_letters.reprocess()
+        await system.settle()
+
+        assert await names(system, Hasty) == ["a", "b", "k"]
+        system.ledger().check()
+
+
 async def test_a_port_that_is_not_durable_takes_no_key() -> None:
     async with open_system(child(Keeper), store=MemoryStore()) as system:
         with pytest.raises(SpecError, match="only durable ports remember keys"):
