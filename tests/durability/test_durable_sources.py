@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actorkit import Actor, MemoryStore, OutPort, SupervisorSpec, child, open_system, supervisor
+from actorkit import Actor, MemoryStore, OutPort, SupervisorSpec, child, in_port, open_system, supervisor
 from tests.durability.shop import Item, Script, Sink, Tight, killed, messages, names
 
 
@@ -136,3 +136,45 @@ async def test_a_source_that_fails_sends_nothing_twice() -> None:
 
         assert failed == [1, 4, 7]
         assert await names(system, Sink) == [str(number) for number in range(9)]
+
+
+class Both(Numbers):
+    """Handles messages as well, between the two that it sends for a position."""
+
+    def __init__(self, count: int, keyed: bool) -> None:
+        super().__init__(count, 1.0)
+        self.keyed = keyed
+
+    @in_port(durable=True)
+    def in_item(self, item: Item) -> None:
+        """Is committed, with what was sent before."""
+
+    async def run(self) -> None:
+        while self.position < self.count:
+            await self._send("a", "one")
+            await trio.sleep(self.rest)
+            await self._send("b", "other")
+            self.position += 1
+
+    async def _send(self, letter: str, to: str) -> None:
+        name = f"{letter}{self.position}"
+        await self.system.ref(f"root/top/{to}", Sink).send(Sink.in_item, Item(name), key=name if self.keyed else None)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_source_with_durable_ports_needs_keys_for_several_messages_of_one_position(keyed: bool) -> None:
+    def tree() -> SupervisorSpec:
+        one, other = child(Sink).options(name="one"), child(Sink).options(name="other")
+        return supervisor(one, other, child(Both, 3, keyed), name="top")
+
+    store = MemoryStore()
+    async with open_system(tree(), store=store) as system:
+        await trio.sleep(1.5)
+        await system.ref(Both).send(Both.in_item, Item("x"))
+        await trio.sleep(0.1)
+        left = killed(store)
+
+    async with open_system(tree(), store=left) as system:
+        await system.wait()
+        assert await names(system, "root/top/one") == (["a0", "a1", "a2"] if keyed else ["a0", "a1", "a1", "a2"])
+        assert await names(system, "root/top/other") == ["b0", "b1", "b2"]
