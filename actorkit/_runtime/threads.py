@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HURRY: Final = 0.0001
-"""Seconds after which a thread insists on Python's lock: a fifth of the dispatcher's slice; with twice as many, it now and then waits in vain."""
+"""Seconds after which a thread insists on Python's lock: a fifth of the dispatcher's slice; with twice as many, it may wait in vain."""
 
 _standing: dict[Any, tuple[int, float]] = {}
 """By clock: how many threads it stands still for, and the threshold that it jumped at before."""
