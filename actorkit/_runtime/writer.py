@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 from trio.lowlevel import Abort, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
-from actorkit._runtime.threads import time_stands_still
+from actorkit._runtime.threads import lock_is_handed_over_soon, time_stands_still
 from actorkit.errors import StorageError, StoreBlocked
 from actorkit.events import StoreRecovered, StoreStuck, StoreUnwritten
 
@@ -72,7 +72,7 @@ class Writer:
         if self._is_inline:
             return method(*args)
         async with self._one_at_a_time:
-            with time_stands_still():
+            with time_stands_still(), lock_is_handed_over_soon():
                 return await trio.to_thread.run_sync(method, *args)
 
     # Writing

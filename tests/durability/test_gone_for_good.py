@@ -231,6 +231,7 @@ async def test_a_late_message_to_one_that_is_gone_takes_nothing_from_its_success
     async with open_system(supervisor(KEEPER, name="top"), store=store) as system:
         old = system.ref(PATH, Ending)
         await old.send(Ending.in_item, Item("a"), key="a")
+        await system.settle()
         await deleted(system)
         new = await system.supervisor("root/top").start_child(child(Ending, script).options(name="keeper"))
         for name in "bc":
