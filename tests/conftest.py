@@ -12,7 +12,7 @@ import trio
 from trio.abc import Clock, Instrument
 from trio.testing import MockClock
 
-VIRTUAL = [Path(__file__).parent / folder for folder in ("runtime", "conformance", "durability")]
+VIRTUAL = [Path(__file__).parent / folder for folder in ("runtime", "conformance", "durability", "scenarios")]
 
 T = TypeVar("T")
 

@@ -125,6 +125,17 @@ class Aside:
                 mailbox.overflow.go_on(mailbox)
             self._cell.look_again()
 
+    def shelve(self, mailbox: Mailbox) -> None:
+        """The next message of this port has had its turn, and waits: see `Gates.hold`."""
+        self._shelf.append(mailbox)
+
+    def take_off(self, mailbox: Mailbox) -> bool:
+        """A message of this port has gone: takes its entry off the shelf. Says whether one was there."""
+        if mailbox in self._shelf:
+            self._shelf.remove(mailbox)  # which of its entries goes makes no difference to the order in this port
+            return True
+        return False
+
     def unshelve(self) -> None:
         """The entries of paused ports are back in `arrivals`, at its head, until their turn comes again."""
         self._cell.arrivals.extendleft(reversed(self._shelf))

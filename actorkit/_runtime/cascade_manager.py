@@ -23,6 +23,7 @@ import trio
 from actorkit._runtime.dependencies import needs_of
 from actorkit._runtime.emergency import Emergency
 from actorkit._runtime.grouping import Group
+from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
 from actorkit._runtime.supervisor import Supervisor
 from actorkit.errors import ActorkitError, SupervisionError
@@ -52,7 +53,7 @@ from actorkit.policy.health import HealthRules, HealthStatus
 from actorkit.policy.restart_storm import RestartPace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
@@ -83,6 +84,7 @@ class CascadeManager(Supervisor):
         self._paced_for = -1  # so many children
         if self.is_watching:
             kernel.restart_delay = self._restart_delay
+            kernel.holds_mail = lambda: self._emergency.holds_mail
 
     @staticmethod
     def settings(
@@ -136,8 +138,15 @@ class CascadeManager(Supervisor):
     # ------------------------------------------------------------------------------------------------ for operators
 
     def force(self) -> None:
-        """Has the system go into an emergency now, whatever the health of its components."""
-        self._apply(self._cascade.force(self.kernel.now()))
+        """Has the system go into an emergency now, whatever the health of its components; does nothing if it is being stopped.
+
+        Raises:
+            ActorkitError: the system runs with `cascade=False`.
+        """
+        if not self.is_watching:
+            raise ActorkitError("cascade=False: nothing watches this system, so it would not come back from an emergency by itself")
+        if not self.kernel.is_closing:
+            self._apply(self._cascade.force(self.kernel.now()))
 
     def abort(self) -> None:
         """Ends an emergency now: all goes on at its own rate. The next begins only after a poll has found no reason for one."""
@@ -150,48 +159,50 @@ class CascadeManager(Supervisor):
         await super().start()
         if self.is_watching:
             self._cascade = Cascade(self._settings, self.kernel.now())
+            self._emergency.note_sources()
             self.kernel.launch(self._watch)
 
     async def _watch(self) -> None:
-        wait, most = WATCH_AGAIN
-        while True:
-            try:
-                await self._poll_for_ever()
-            except Exception as error:  # a defect here must not end what it guards
-                self.kernel.events.publish(CascadeWatchFailed(self.path, error))
-            self._let_go_at = min(self._let_go_at, self.kernel.now() + self._cascade.stabilisation)
-            await trio.sleep(wait)
-            if self.kernel.now() >= self._let_go_at:
-                self._emergency.end()
-            wait = min(most, 2 * wait)
-
-    async def _poll_for_ever(self) -> None:
-        due = self.kernel.now() + self._settings.poll
+        shortest, longest = WATCH_AGAIN
+        due, wait = self.kernel.now() + self._settings.poll, shortest
         while not self.kernel.is_closing:
+            if self._let_go_at <= due:
+                await trio.sleep_until(self._let_go_at)
+                self._let_go_at = math.inf
+                self._emergency.end()
             await trio.sleep_until(due)
-            if not self.kernel.is_closing:
+            try:
                 await self._poll()
-            self._let_go_at = math.inf
-            now = self.kernel.now()
-            due += self._settings.poll * max(1, math.ceil((now - due) / self._settings.poll))  # without drift
+            except Exception as error:  # a defect here must not end what it guards
+                self._failed(error)
+                due, wait = self.kernel.now() + wait, min(longest, 2 * wait)
+            else:
+                self._let_go_at, wait = math.inf, shortest
+                due += self._settings.poll * max(1, math.ceil((self.kernel.now() - due) / self._settings.poll))  # without drift
+
+    def _failed(self, error: Exception) -> None:
+        self.kernel.events.publish(CascadeWatchFailed(self.path, error))
+        if self._emergency.is_on:
+            self._let_go_at = min(self._let_go_at, self.kernel.now() + self._cascade.stabilisation)
 
     async def _poll(self) -> None:
         self._emergency.note_sources()
         found = await self.monitor.look()
+        if self.kernel.is_closing:
+            return
         before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
         eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
-        spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs())
+        spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs(self._unhealthy))
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
-        if self._emergency.is_on:
-            self._emergency.hold(self._unhealthy)
-            self._note_held()
 
-    def _needs(self) -> dict[Cell, Sequence[Cell]]:
-        return {cell: needs_of(self.kernel, cell) for cell in self.kernel.cells.values()}
+    def _needs(self, cells: Iterable[Cell]) -> dict[Cell, Sequence[Cell]]:
+        return {cell: needs_of(self.kernel, cell) for cell in cells}
 
     # ------------------------------------------------------------------------------------------------ what is done
 
     def _apply(self, changes: Iterable[Change]) -> None:
+        self._note_held()
+        self._put_in_force()  # first of all: what is told about it may fail
         for change in changes:
             match change:
                 case EnteredEmergency():
@@ -199,7 +210,6 @@ class CascadeManager(Supervisor):
                 case Relapsed():
                     self._relapse(change)
                 case BeganRecovery():
-                    self._emergency.let_go()
                     self._step(change.rate, 0)
                 case SteppedUp():
                     self._step(change.rate, change.step)
@@ -211,13 +221,23 @@ class CascadeManager(Supervisor):
                 case Resolved():
                     self._resolve(change)
 
+    def _put_in_force(self) -> None:
+        """Does what the present phase asks for: what its beginning did, if that was made undone since, too."""
+        if self.phase is CascadePhase.NORMAL or self.kernel.is_closing:
+            self._emergency.end()
+            return
+        self._emergency.put_in_force(self.rate)
+        if self.phase is CascadePhase.EMERGENCY:
+            self._emergency.hold(self._unhealthy)
+        else:
+            self._emergency.let_go()
+
     def _enter(self, change: EnteredEmergency) -> None:
-        needs = self._needs()
+        needs = self._needs(self.kernel.cells.values())
         circles = likely_causes(self._unhealthy, needs)
         causes = [" and ".join(cell.path for cell in circle) for circle in circles]
         at_fault = [cell for circle in circles for cell in circle]
         reached = list(dict.fromkeys(each for cell in at_fault for each in blast_radius(cell, needs) if each not in at_fault))
-        self._emergency.begin(self._cascade.rate)
         if self._incident is None:
             self._incident = Incident(self.kernel, causes, [cell.path for cell in reached])
         self._note(f"emergency ({change.trigger.value}): {change.unhealthy} of {change.eligible} components are unhealthy")
@@ -237,7 +257,6 @@ class CascadeManager(Supervisor):
         self._recover()
 
     def _relapse(self, change: Relapsed) -> None:
-        self._emergency.begin(self._cascade.rate)
         self._note(f"relapse on step {change.step}: {change.unhealthy} of {change.eligible} components are unhealthy")
         stabilisation = self._cascade.stabilisation
         self.kernel.events.publish(
@@ -246,14 +265,11 @@ class CascadeManager(Supervisor):
         self._recover()
 
     def _step(self, rate: float, step: int) -> None:
-        self._emergency.set_rate(rate)
         self._note(f"recovering at {rate:.0%}")
         self.kernel.events.publish(RecoveryStepped(self.path, step, rate))
 
     def _resolve(self, change: Resolved) -> None:
         self._note("aborted by an operator" if change.aborted else "back to normal")
-        self._note_held()
-        self._emergency.end()
         if self._incident is not None:
             report = self._incident.report(change)
             self._incident = None
@@ -268,9 +284,12 @@ class CascadeManager(Supervisor):
             self._incident.most_held = max(self._incident.most_held, self._emergency.held_messages)
 
     def _recover(self) -> None:
-        """Those that are down or keep crashing recover in order of dependency: the others are not to meet them half up."""
-        failed = [cell for cell in self._unhealthy if cell.restarts or cell.life is None]
-        if failed and not self.kernel.is_closing:
+        """Those that keep crashing recover in order of dependency: the others are not to meet them half up.
+
+        Pools and keyed actors have members that come and go by themselves.
+        """
+        failed = [cell for cell in self._unhealthy if self.monitor.has_restarted(cell) and not isinstance(cell, GroupCell)]
+        if failed:
             self.kernel.launch(self._recover_in_order, failed)
 
     async def _recover_in_order(self, failed: list[Cell]) -> None:
@@ -279,9 +298,15 @@ class CascadeManager(Supervisor):
             await self.kernel.system.checkpoints.coordinated_recovery([cell.ref for cell in failed])
         except ActorkitError as error:  # one could not be started: its supervisor goes on with that
             self._note(f"could not recover all: {error}")
+        except Exception as error:
+            self._failed(error)
+
+    def let_go(self) -> None:
+        """The system is being stopped: what is queued is worked off at full speed."""
+        self._emergency.end()
 
     async def stop(self, reason: Any, deadline: float) -> None:
-        self._emergency.end()  # what is queued is worked off at full speed
+        self.let_go()
         await super().stop(reason, deadline)
 
     # ------------------------------------------------------------------------------------------------ the root of the tree
@@ -290,7 +315,7 @@ class CascadeManager(Supervisor):
         """Seconds that one more restart in this system has to wait: see policy/restart_storm.py."""
         children = len(self.kernel.cells)
         if self._restarts is None or children != self._paced_for:
-            budgets = [_budget(each) for each in self.kernel.supervisors.values()]
+            budgets = [budget for each in self.kernel.supervisors.values() for budget in _budgets(each)]
             if self._restarts is None:
                 self._restarts = RestartPace(children, budgets)
             else:
@@ -314,11 +339,16 @@ class CascadeManager(Supervisor):
             self.kernel.system.top_ended()
 
 
-def _budget(supervisor: Supervisor) -> tuple[int, float]:
-    """How many restarts in how many seconds it allows; in pools and keyed groups, each child has a budget of its own."""
+def _budgets(supervisor: Supervisor) -> Iterator[tuple[int, float]]:
+    """How many restarts in how many seconds it allows, and its children's own budgets; in pools and keyed groups, each child has one."""
     spec = supervisor.spec
-    each = spec.max_restarts or 0
-    return each * len(supervisor.children) if isinstance(supervisor, Group) else each, spec.within or 1.0
+    if isinstance(supervisor, Group):
+        yield (spec.max_restarts or 0) * len(supervisor.children), spec.within or 1.0
+        return
+    yield spec.max_restarts or 0, spec.within or 1.0
+    for child in supervisor.children.values():
+        if child.budget is not None:
+            yield child.budget.max_restarts, child.budget.within
 
 
 class Incident:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.dispatcher import Worker
     from actorkit._runtime.incarnation import Incarnation
     from actorkit._runtime.kernel import Kernel
-    from actorkit._runtime.pace import Pace
+    from actorkit._runtime.pace import Pace, Tally
     from actorkit._runtime.ports import InPort
     from actorkit._runtime.sources import Source
     from actorkit._runtime.specs import ChildSpec
@@ -74,7 +74,7 @@ class Cell:
         self.sole: Mailbox | None = None  # its only mailbox, if it has but one port: then `arrivals` is that one's queue itself
         self.aside: Aside | None = None  # what it has stashed or paused
         self.outlets: Mapping[str, Outlet] = NONE
-        self.pace: Pace | None = None  # of a source, while the cascade manager slows it down
+        self.pace: Pace | Tally | None = None  # of a source, while the cascade manager slows it down, or counts what it sends
         self.failed = 0  # messages, over all lives
         self.step: Step | None = None  # of an actor that commits what it does to the store: see steps.py
         self.port: Mailbox | None = None  # where the message in hand came from; None: there is none
@@ -419,7 +419,7 @@ class Cell:
     @property
     def has_mail(self) -> bool:
         """Whether a message is queued, in hand, or waits to be tried again; what is set aside does not count."""
-        if self.port is not None or self.arrivals:
+        if self.port is not None or self.arrivals or (self.gates is not None and self.gates.holds_mail):
             return True
         for mailbox in self.mailboxes.values():  # noqa: SIM110  # asked of every actor, over and over; `any` takes five times as long
             if mailbox.parked:

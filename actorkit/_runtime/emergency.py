@@ -6,16 +6,17 @@ handles but a few of them: so those who send to it work off what they have, and 
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from actorkit._runtime.doors import MemberMailbox
 from actorkit._runtime.gates import Gates
 from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.pace import Pace
+from actorkit._runtime.source_rates import SourceRates, renew
+from actorkit.policy.overflow import OverflowStrategy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.kernel import Kernel
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 
 LIFT: Final = 2**40
 """What is added to the capacity of a held port."""
-LOOKS: Final = 7
-"""Polls over which a source's recent rate is measured."""
 PROBES: Final = 3
 """Messages that a held actor handles all the same from poll to poll, as a breaker lets through that is half open: they tell how it does."""
-LEAST_RATE: Final = 1.0
-"""Messages a second that a source's own rate is taken for, at least."""
 
 
 class Emergency:
@@ -36,92 +33,61 @@ class Emergency:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._sent: dict[Cell, deque[tuple[float, float]]] = {}  # by source: when, and how many it had sent by then
+        self._measured = SourceRates(kernel)
         self._rates: dict[Cell, float] = {}  # the own rates of those that are slowed down
-        self._held: dict[Cell, list[Mailbox]] = {}
+        self._held: dict[Cell, dict[Mailbox, None]] = {}
         self.is_on = False
 
-    # How fast sources are
-
     def note_sources(self) -> None:
-        """Notes how much each source has sent, for its recent rate: what its receivers have accepted, shared by those who send there."""
-        if self.is_on:
-            return
-        now = self._kernel.now()
-        sources = self._sources()
-        senders = Counter(
-            id(target) for cell in self._kernel.cells.values() for outlet in cell.outlets.values() for target in outlet.targets
-        )
-        for cell in sources:
-            sent = 0.0
-            for outlet in cell.outlets.values():
-                if outlet.lines:  # each message goes on every line
-                    sent += sum(target.numbers()[0] / senders[id(target)] for target in outlet.targets) / len(outlet.lines)
-            self._sent.setdefault(cell, deque(maxlen=LOOKS)).append((now, sent))
-        self._sent = {cell: looks for cell, looks in self._sent.items() if cell in sources}
+        """A poll: notes how fast sources are when nothing slows them down."""
+        if not self.is_on:
+            self._measured.note()
 
-    def _sources(self) -> dict[Cell, None]:
-        """All actors that have a `run`; members of pools, each by itself."""
-        found: dict[Cell, None] = {}
-        for cell in self._kernel.cells.values():
-            if "run" in cell.actor_class.actorkit_blueprint.hooks:
-                found.update(dict.fromkeys(cell.keeper.members() if isinstance(cell, GroupCell) else [cell]))
-        return found
-
-    def _rate_of(self, cell: Cell) -> float:
-        looks = self._sent.get(cell)
-        if not looks or len(looks) < 2 or looks[-1][0] == looks[0][0]:
-            return LEAST_RATE
-        return max(LEAST_RATE, (looks[-1][1] - looks[0][1]) / (looks[-1][0] - looks[0][0]))
-
-    # In force
-
-    def begin(self, rate: float) -> None:
-        """Sources go on at this share of their recent rate, and nobody's patience with a full port runs out."""
-        self.is_on = self._kernel.is_emergency = True
-        self.set_rate(rate)
-        for mailbox in self._mailboxes(self._kernel.cells.values()):
-            mailbox.overflow.stand_still(mailbox)
-
-    def set_rate(self, rate: float) -> None:
-        """Sources go on at this share of their recent rate: those too that have come since."""
-        for cell in self._sources():
-            own = self._rates.setdefault(cell, self._rate_of(cell))
-            if cell.pace is None:
-                cell.pace = Pace(own * rate)
-                _renew(cell)
-            else:
+    def put_in_force(self, rate: float) -> None:
+        """Sources go on at this share of their recent rate, new ones too, and nobody's patience with a full port runs out."""
+        if not self.is_on:
+            self.is_on = self._kernel.is_emergency = True
+            for mailbox in _mailboxes(self._kernel.cells.values()):
+                mailbox.overflow.stand_still(mailbox)
+        for cell in self._measured.sources():
+            self._measured.stop_counting(cell)
+            own = self._rates.setdefault(cell, self._measured.of(cell))
+            if isinstance(cell.pace, Pace):
                 cell.pace.change(own * rate)
+            else:
+                cell.pace = Pace(own * rate)
+                renew(cell)
 
     def hold(self, cells: Iterable[Cell]) -> None:
         """Mail that comes to these by wires waits; those that are held already stay so."""
         for cell in cells:
-            if cell not in self._held:
-                self._held[cell] = held = [mailbox for mailbox in self._mailboxes([cell]) if _is_wired(mailbox)]
-                for mailbox in held:
-                    mailbox.capacity += LIFT
-                    mailbox.make_room()
-        for held in self._held.values():
+            self._held.setdefault(cell, {})
+        for cell, held in self._held.items():
+            for mailbox in _mailboxes([cell]):
+                if mailbox not in held and _is_wired(mailbox):
+                    held[mailbox] = None
+                    _lift(mailbox, LIFT)
             _hold_ports(held, hold=True)
 
-    def let_go(self, cells: Collection[Cell] | None = None) -> None:
-        """Mail for these, or for all that are held, is handled again."""
-        for cell in list(self._held) if cells is None else [each for each in cells if each in self._held]:
-            held = self._held.pop(cell)
+    def let_go(self) -> None:
+        """Mail for all that are held is handled again."""
+        all_held, self._held = self._held, {}
+        for held in all_held.values():
             for mailbox in held:
-                mailbox.capacity -= LIFT
-                mailbox.make_room()
+                _lift(mailbox, -LIFT)
             _hold_ports(held, hold=False)
-
-    @property
-    def held(self) -> list[Cell]:
-        """The components whose mail waits."""
-        return list(self._held)
+        if all_held:
+            self._kernel.look()
 
     @property
     def held_messages(self) -> int:
-        """How many messages wait for them."""
+        """How many messages wait for those that are held."""
         return sum(len(mailbox.queue) for held in self._held.values() for mailbox in held)
+
+    @property
+    def holds_mail(self) -> bool:
+        """Whether there are messages that will be handled once they are let go: a run has to wait for that."""
+        return any(mailbox.queue and mailbox.cell.is_busy for held in self._held.values() for mailbox in held)
 
     def end(self) -> None:
         """All is as ever; does nothing if it is."""
@@ -130,27 +96,39 @@ class Emergency:
         self.is_on = self._kernel.is_emergency = False
         self.let_go()
         for cell in self._rates:
-            if cell.pace is not None:
+            if isinstance(cell.pace, Pace):
                 cell.pace.change(None)
                 cell.pace = None
-                _renew(cell)
+                renew(cell)
         self._rates.clear()
-        self._sent.clear()  # those rates were not their own
-        for mailbox in self._mailboxes(self._kernel.cells.values()):
+        self._measured.forget_looks()
+        for mailbox in _mailboxes(self._kernel.cells.values()):
             if not mailbox.stands_still:
                 mailbox.overflow.go_on(mailbox)
 
-    def _mailboxes(self, cells: Iterable[Cell]) -> list[Mailbox]:
-        """Those in which messages wait: of groups, the members'."""
-        actors = [actor for cell in cells for actor in (cell.keeper.members() if isinstance(cell, GroupCell) else [cell])]
-        return [mailbox for actor in actors for mailbox in actor.mailboxes.values()]
+
+def _mailboxes(cells: Iterable[Cell]) -> list[Mailbox]:
+    """Those in which messages wait: of groups, the members', and the doors, where senders wait if nobody is there."""
+    found: list[Mailbox] = []
+    for cell in cells:
+        found += cell.mailboxes.values()
+        if isinstance(cell, GroupCell):
+            found += [mailbox for member in cell.keeper.members() for mailbox in member.mailboxes.values()]
+    return found
 
 
 def _is_wired(mailbox: Mailbox) -> bool:
-    return mailbox.door.is_in_stream if isinstance(mailbox, MemberMailbox) else mailbox.is_in_stream
+    return not mailbox.is_door and (mailbox.door.is_in_stream if isinstance(mailbox, MemberMailbox) else mailbox.is_in_stream)
 
 
-def _hold_ports(mailboxes: list[Mailbox], *, hold: bool) -> None:
+def _lift(mailbox: Mailbox, messages: int) -> None:
+    """Changes its capacity. One that spills takes all that comes anyway: what is on disk stays there."""
+    if mailbox.settings.overflow is not OverflowStrategy.SPILL_TO_DISK:
+        mailbox.capacity += messages
+        mailbox.make_room()
+
+
+def _hold_ports(mailboxes: Iterable[Mailbox], *, hold: bool) -> None:
     by_cell: dict[Cell, set[str]] = {}
     for mailbox in mailboxes:
         by_cell.setdefault(mailbox.cell, set()).add(mailbox.name)
@@ -158,10 +136,3 @@ def _hold_ports(mailboxes: list[Mailbox], *, hold: bool) -> None:
         if cell.gates is None:
             cell.gates, cell.stop = Gates(cell), True  # the rest of this batch has to pass them as well
         cell.gates.hold(frozenset(names) if hold else frozenset(), PROBES)
-
-
-def _renew(cell: Cell) -> None:
-    """Its senders take the way that they have to take now."""
-    if cell.life is not None:
-        for sender in cell.life.senders.values():
-            sender.renew()

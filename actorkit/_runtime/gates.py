@@ -51,13 +51,14 @@ class Gate:
 class Gates:
     """The gates of one actor. They outlive its restarts."""
 
-    __slots__ = ("_cell", "_held", "_probes", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
+    __slots__ = ("_awaits_probe", "_cell", "_held", "_probes", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._slow: TokenBucket | None = None
         self._held: frozenset[str] = frozenset()  # ports that the cascade manager holds
         self._probes = 0  # messages of these that are let through
+        self._awaits_probe = False  # whether the actor is closed for want of one
         self._of_ports: dict[str, Gate] = {}
         self._port: Mailbox | None = None  # of the message that was let through
         self._processed = 0
@@ -79,8 +80,12 @@ class Gates:
     def admit(self) -> int:
         """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
         arrivals, sole = self._cell.arrivals, self._cell.sole
-        while arrivals and sole is None and arrivals[0].is_paused:
-            arrivals.popleft().queue.popleft()  # sets that entry aside
+        while arrivals and sole is None and (arrivals[0].is_paused or self._must_wait(arrivals[0])):
+            port = arrivals.popleft()
+            if port.is_paused:
+                port.queue.popleft()  # sets that entry aside
+            else:
+                self._cell.set_aside().shelve(port)  # the mail of other ports is not held
         if not arrivals:
             self.heard(Outcome.IGNORED)  # as below
             return 0
@@ -92,17 +97,18 @@ class Gates:
         now = self._cell.kernel.now()
         gate = self._of_ports.get(port.name)
         buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
-        if port.name in self._held:
-            if self._probes <= 0:
-                self._wait_until(None)
-                return False
-            self._probes -= messages
+        if self._must_wait(port):
+            self._awaits_probe = True
+            self._wait_until(None)
+            return False
         closed_for = 0.0 if gate is None or gate.breaker is None else gate.breaker.retry_after(now)
         opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(messages) for bucket in buckets)])
         if opens is None or opens > now:
             self._wait_until(opens)
             return False
         self._cell.go_on()
+        if port.name in self._held:
+            self._probes -= messages
         for bucket in buckets:
             bucket.take(messages, now)
         if gate is not None and gate.breaker is not None:
@@ -117,8 +123,22 @@ class Gates:
     def hold(self, ports: frozenset[str], probes: int) -> None:
         """Messages of these ports wait until it is called without them, but for so many; they are not refused."""
         self._held, self._probes = ports, probes
-        self._cell.recovery.go_on()
+        if self._cell.aside is not None:
+            self._cell.aside.unshelve()
+        if self._awaits_probe:  # and for nothing else, such as a retry
+            self._awaits_probe = False
+            self._cell.recovery.go_on()
+        self._cell.look_again()
         self._tidy()
+
+    def _must_wait(self, port: Mailbox) -> bool:
+        return port.name in self._held and self._probes <= 0
+
+    @property
+    def holds_mail(self) -> bool:
+        """Whether mail of held ports has stepped aside, so that other ports go on."""
+        aside = self._cell.aside
+        return bool(self._held) and aside is not None and any(each.name in self._held and not each.is_paused for each in aside.shelf)
 
     def step_done(self) -> None:
         """The message that was let through has been dealt with, unless it is to be tried again."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 100
 """Components that are looked at in a row; then others have their turn."""
+ASKED_AT_ONCE: Final = 20
+"""Of those that are asked, each by a task of its own."""
 UNKNOWN: Final = Health(HealthStatus.UNKNOWN, ("it was not looked at yet",))
 
 
@@ -53,6 +55,15 @@ class Before:
     queued: int
     progress_at: float  # when it last finished a message, or had none
     health: Health = UNKNOWN
+    has_restarted: bool = False
+
+
+class Round:
+    """The questions of one poll."""
+
+    def __init__(self) -> None:
+        self.pending = 0
+        self.answered = trio.Event()  # all that were asked so far have
 
 
 class HealthMonitor:
@@ -63,11 +74,17 @@ class HealthMonitor:
         self._rules = rules
         self._before: dict[Cell, Before] = {}
         self._asked: dict[Incarnation, HealthStatus | NoAnswer | None] = {}  # None: no answer yet
+        self._round = Round()
 
     def of(self, cell: Cell) -> Health:
         """How this component did at the last poll."""
         before = self._before.get(cell)
         return UNKNOWN if before is None else before.health
+
+    def has_restarted(self, cell: Cell) -> bool:
+        """Whether it was started again between the last two polls."""
+        before = self._before.get(cell)
+        return before is not None and before.has_restarted
 
     def of_all(self) -> SystemHealth:
         """How all did at the last poll."""
@@ -115,6 +132,7 @@ class HealthMonitor:
             ),
             self._rules,
         )
+        before.has_restarted = cell.restarts > before.restarts
         before.processed, before.failed, before.restarts, before.queued = processed, cell.failed, cell.restarts, queued
         if health.status is not before.health.status:
             self._kernel.events.publish(HealthChanged(cell.path, before.health.status, health.status, health.reasons))
@@ -128,18 +146,19 @@ class HealthMonitor:
         lives = [life for cell in self._kernel.cells.values() for life in _lives(cell) if "health" in life.hooks and life.started]
         late = {life for life in self._asked if self._asked[life] is None}
         self._asked = dict.fromkeys(lives)
-        if lives:
-            done = trio.Event()
-            deadline = trio.current_time() + self._rules.answer_within
-            self._left = len([life for life in lives if life not in late])
-            for life in lives:
-                if life not in late:  # else it is still at the last question
-                    self._kernel.launch(self._ask, life, deadline, done)
-            with trio.move_on_at(deadline):
-                if self._left:
-                    await done.wait()
+        self._round = this_round = Round()
+        deadline = trio.current_time() + self._rules.answer_within
+        for number, life in enumerate([life for life in lives if life not in late], 1):  # else it is still at the last question
+            this_round.pending += 1
+            self._kernel.launch(self._ask, life, deadline, this_round)
+            if number % ASKED_AT_ONCE == 0:
+                await checkpoint()
+        with trio.move_on_at(deadline):
+            while this_round.pending:
+                await this_round.answered.wait()
+                this_round.answered = trio.Event()
 
-    async def _ask(self, life: Incarnation, deadline: float, done: trio.Event) -> None:
+    async def _ask(self, life: Incarnation, deadline: float, its_round: Round) -> None:
         answer: HealthStatus | NoAnswer = NoAnswer.LATE
         try:
             with trio.CancelScope(deadline=deadline):
@@ -150,9 +169,9 @@ class HealthMonitor:
         finally:
             if life in self._asked:
                 self._asked[life] = answer
-            self._left -= 1
-            if not self._left:
-                done.set()
+            its_round.pending -= 1
+            if not its_round.pending:
+                its_round.answered.set()
 
     def _own(self, cell: Cell) -> HealthStatus | NoAnswer | None:
         """Its answer; of a group, the worst that more than half of its members give."""
@@ -164,8 +183,6 @@ class HealthMonitor:
             return bad[0]
         return HealthStatus.DEGRADED if bad or HealthStatus.DEGRADED in answers else HealthStatus.HEALTHY
 
-    _left = 0
-
 
 def _lives(cell: Cell) -> list[Incarnation]:
     """Of an actor, or of a group's members; keyed actors, of whom there may be thousands, are not asked."""
@@ -176,7 +193,9 @@ def _lives(cell: Cell) -> list[Incarnation]:
 
 def _stands_still(cell: Cell) -> bool:
     """Whether it takes no message because somebody or something holds it: a throttle, a pause, a retry, an emergency."""
-    return cell.stands_still or any(mailbox.is_paused for mailbox in cell.mailboxes.values())
+    if cell.stands_still or (cell.gates is not None and cell.gates.holds_mail):
+        return True
+    return any(mailbox.is_paused for mailbox in cell.mailboxes.values())
 
 
 def _open_breakers(cell: Cell) -> int:

@@ -401,9 +401,8 @@ class Mailbox:
         del self.queue[place]
         if self.cell.sole is not None:
             return item
-        queue, arrivals = self.queue, self.cell.arrivals
-        if isinstance(queue, AttentiveQueue) and queue.shelf is not None and self in queue.shelf:
-            queue.shelf.remove(self)  # which of its entries goes makes no difference to the order in this port
+        aside, arrivals = self.cell.aside, self.cell.arrivals
+        if aside is not None and aside.take_off(self):
             return item
         del arrivals[[n for n, mailbox in enumerate(arrivals) if mailbox is self][place] if place else arrivals.index(self)]
         return item

@@ -160,7 +160,9 @@ class Sender(Generic[M]):
         self.renew()
 
     def renew(self) -> None:
-        """Takes the shortest way to the receivers; to be called when wires were added."""
+        """Takes the shortest way to the receivers; to be called when wires were added, or the pace of the actor has changed."""
+        if self._life.ended:
+            return
         outlet, direct = self._outlet, self._outlet.direct()
         self.send = outlet.send if direct is None else direct.send  # attributes, so that the shortest way costs no step in between
         if outlet.cell.pace is not None:

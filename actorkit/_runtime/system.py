@@ -358,6 +358,7 @@ class System:
             if self._stopped:
                 return
             self.kernel.is_closing = True
+            self.cascade.let_go()
             for cell in self.kernel.cells.values():
                 if cell.life is not None:
                     cell.life.stop_source()
