@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from trio.lowlevel import checkpoint
 
 from actorkit._runtime.dependencies import needs_of
 from actorkit._runtime.emergency import Emergency
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from actorkit._runtime.specs import SupervisorSpec
     from actorkit.messages import Exit
 
+AT_ONCE: Final = 50
+"""Components whose dependencies are looked up in a row; then others have their turn."""
 MOST_NAMED: Final = 20
 """Components that an event names; the rest is counted."""
 WATCH_AGAIN: Final = (0.1, 60.0)
@@ -192,8 +195,18 @@ class CascadeManager(Supervisor):
             return
         before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
         eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
-        spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs(self._unhealthy))
+        spreads = len(self._unhealthy) >= 3 and await self._spreads(before)
+        if self.kernel.is_closing:
+            return
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
+
+    async def _spreads(self, before: dict[Cell, None]) -> bool:
+        needs: dict[Cell, Sequence[Cell]] = {}
+        for number, cell in enumerate(list(self._unhealthy), 1):
+            needs[cell] = needs_of(self.kernel, cell)
+            if number % AT_ONCE == 0:
+                await checkpoint()
+        return spreading(self._unhealthy, before, needs)
 
     def _needs(self, cells: Iterable[Cell]) -> dict[Cell, Sequence[Cell]]:
         return {cell: needs_of(self.kernel, cell) for cell in cells}
