@@ -92,6 +92,8 @@ BARS = (
     Bar(workload="start-stop", ours="actorkit", figure="ms", most=10),
     Bar(workload="fairness", ours=PLAIN, figure="longest ms", most=3),
     Bar(workload="fairness", ours=ASYNC, figure="longest ms", most=3),
+    Bar(workload="health", ours="actorkit", figure="% of a core", most=2),
+    Bar(workload="health", ours="actorkit", figure="longest ms", most=3),
     Bar(workload="spawn", ours="one by one", figure="actors/s", least=60_000),
     Bar(workload="idle", ours="actorkit", figure="bytes", most=2_000),
     Bar(workload="restart", ours="actorkit", figure="median µs", most=200),

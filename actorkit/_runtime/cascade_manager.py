@@ -18,6 +18,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from trio.lowlevel import checkpoint
 
 from actorkit._runtime.dependencies import needs_of
 from actorkit._runtime.emergency import Emergency
@@ -54,7 +55,7 @@ from actorkit.policy.health import HealthRules, HealthStatus
 from actorkit.policy.restart_storm import RestartPace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from actorkit._runtime.specs import SupervisorSpec
     from actorkit.messages import Exit
 
+AT_ONCE: Final = 50
+"""Components whose dependencies are looked up in a row; then others have their turn."""
 MOST_NAMED: Final = 20
 """Components that an event names; the rest is counted."""
 WATCH_AGAIN: Final = (0.1, 60.0)
@@ -198,9 +201,17 @@ class CascadeManager(Supervisor):
             return
         before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
         eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
-        spreads = len(self._unhealthy) >= 3 and spreading(self._unhealthy, before, self._needs(self._unhealthy))
+        spreads = len(self._unhealthy) >= 3 and await self._spreads(before)
         self._note_health(before)
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
+
+    async def _spreads(self, before: dict[Cell, None]) -> bool:
+        needs: dict[Cell, Sequence[Cell]] = {}
+        for number, cell in enumerate(list(self._unhealthy), 1):
+            needs[cell] = needs_of(self.kernel, cell)
+            if number % AT_ONCE == 0:
+                await checkpoint()
+        return spreading(self._unhealthy, before, needs)
 
     def _needs(self, cells: Iterable[Cell]) -> dict[Cell, Sequence[Cell]]:
         return {cell: needs_of(self.kernel, cell) for cell in cells}
@@ -325,7 +336,7 @@ class CascadeManager(Supervisor):
         """Seconds that one more restart in this system has to wait: see policy/restart_storm.py."""
         children = len(self.kernel.cells)
         if self._restarts is None or children != self._paced_for:
-            budgets = [_budget(each) for each in self.kernel.supervisors.values()]
+            budgets = [budget for each in self.kernel.supervisors.values() for budget in _budgets(each)]
             if self._restarts is None:
                 self._restarts = RestartPace(children, budgets)
             else:
@@ -354,8 +365,13 @@ def _named(paths: list[str]) -> str:
     return f"{', '.join(paths[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
-def _budget(supervisor: Supervisor) -> tuple[int, float]:
-    """How many restarts in how many seconds it allows; in pools and keyed groups, each child has a budget of its own."""
+def _budgets(supervisor: Supervisor) -> Iterator[tuple[int, float]]:
+    """How many restarts in how many seconds it allows, and its children's own budgets; in pools and keyed groups, each child has one."""
     spec = supervisor.spec
-    each = spec.max_restarts or 0
-    return each * len(supervisor.children) if isinstance(supervisor, Group) else each, spec.within or 1.0
+    if isinstance(supervisor, Group):
+        yield (spec.max_restarts or 0) * len(supervisor.children), spec.within or 1.0
+        return
+    yield spec.max_restarts or 0, spec.within or 1.0
+    for child in supervisor.children.values():
+        if child.budget is not None:
+            yield child.budget.max_restarts, child.budget.within

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 100
 """Components that are looked at in a row; then others have their turn."""
+LOOKED_AT_ONCE: Final = 1_000
+"""The same, where it is only looked whether there is anything to do."""
 ASKED_AT_ONCE: Final = 20
 """Of those that are asked, each by a task of its own."""
 UNKNOWN: Final = Health(HealthStatus.UNKNOWN, ("it was not looked at yet",))
@@ -93,24 +95,31 @@ class HealthMonitor:
 
     async def look(self) -> dict[Cell, Health]:
         """Asks and judges all components; says what became of each."""
-        await self._ask_all()
+        cells = list(self._kernel.cells.values())
+        await self._ask_all(cells)
         found: dict[Cell, Health] = {}
-        for number, cell in enumerate(list(self._kernel.cells.values())):
-            found[cell] = self._judge(cell)
-            if number % AT_ONCE == AT_ONCE - 1:
+        judged: dict[Cell, Before] = {}
+        for number, cell in enumerate(cells, 1):
+            if not cell.gone:
+                found[cell] = self._judge(cell)
+                judged[cell] = self._before[cell]
+            if number % AT_ONCE == 0:
                 await checkpoint()
-        self._before = {cell: before for cell, before in self._before.items() if cell in found}
+        self._before = judged
         return found
 
     def _judge(self, cell: Cell) -> Health:
         now = self._kernel.now()
         counts = [mailbox.numbers() for mailbox in cell.mailboxes.values()]
         processed, queued = sum(each[1] for each in counts), sum(each[5] + each[6] for each in counts)
+        in_flight = sum(each[7] for each in counts)
         before = self._before.get(cell)
         if before is None:
             before = self._before[cell] = Before(0, 0, 0, 0, now)
+        elif not (queued or in_flight) and self._is_well_as_before(cell, before):
+            before.processed, before.queued, before.progress_at, before.has_restarted = processed, 0, now, False
+            return before.health
         delivered = processed + cell.failed - before.processed - before.failed
-        in_flight = sum(each[7] for each in counts)
         if delivered or not (queued or in_flight) or _stands_still(cell):
             before.progress_at = now
         is_running = cell.life is not None or cell.status in ("new", "starting", "restarting")
@@ -139,11 +148,29 @@ class HealthMonitor:
         before.health = health
         return health
 
+    def _is_well_as_before(self, cell: Cell, before: Before) -> bool:
+        """Of one with nothing to do: what most are at most polls, so that these cost little."""
+        return (
+            before.health.status is HealthStatus.HEALTHY
+            and cell.status == "running"
+            and cell.life is not None
+            and cell.gates is None
+            and before.failed == cell.failed
+            and before.restarts == cell.restarts
+            and self._asked.get(cell.life, HealthStatus.HEALTHY) is HealthStatus.HEALTHY
+            and not isinstance(cell, GroupCell)
+        )
+
     # What they say themselves
 
-    async def _ask_all(self) -> None:
+    async def _ask_all(self, cells: list[Cell]) -> None:
         """Asks all that have a `health`, side by side. One that does not return holds nobody up, at this poll or the next."""
-        lives = [life for cell in self._kernel.cells.values() for life in _lives(cell) if "health" in life.hooks and life.started]
+        lives: list[Incarnation] = []
+        for number, cell in enumerate(cells, 1):
+            if "health" in cell.actor_class.actorkit_blueprint.hooks:
+                lives += [life for life in _lives(cell) if life.started]
+            if number % LOOKED_AT_ONCE == 0:
+                await checkpoint()
         late = {life for life in self._asked if self._asked[life] is None}
         self._asked = dict.fromkeys(lives)
         self._round = this_round = Round()

@@ -99,6 +99,8 @@ class SourceRates:
         (first, then), (last, by_now) = known.looks[0], known.looks[-1]
         if last > first and (known.best == 0.0 or not _has_to_be_counted(cell, senders)):
             known.reached((by_now - then) / (last - first), now)
+        elif by_now > known.looks[max(0, len(known.looks) - 2)][1]:
+            known.best_at = now  # it goes on, at the rate that was counted last
 
     def stop_counting(self, cell: Cell) -> None:
         """Takes what was counted of this source, if it is counted."""
@@ -106,7 +108,7 @@ class SourceRates:
         if isinstance(tally, Tally):
             cell.pace = None
             renew(cell)
-            if now > tally.since and cell in self._known:
+            if tally.sent and now > tally.since and cell in self._known:
                 known = self._known[cell]
                 known.best, known.best_at = tally.sent / (now - tally.since), now
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,6 +47,10 @@ class Plant:
     def of(self, kind: type[Event]) -> list[Any]:
         """The events of this type."""
         return [event for _, event in self.events if type(event) is kind]
+
+    def all_of(self, kind: type[Event]) -> list[tuple[float, Any]]:
+        """The same, with the times."""
+        return [(time, event) for time, event in self.events if type(event) is kind]
 
     def times_of(self, kind: type[Event]) -> list[float]:
         """When they happened."""
@@ -126,7 +130,7 @@ async def at_work(tree: Any, plant: Plant, cascade: Any = SETTINGS, **options: A
 async def until(condition: Callable[[], object], within: float = 3_000.0) -> None:
     """Waits for this, virtually."""
     with trio.fail_after(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # conditions of all kinds, and time is virtual
             await trio.sleep(0.1)
     await trio.sleep(0.01)
 
@@ -137,12 +141,16 @@ async def until_phase(system: System, phase: CascadePhase, within: float = 3_000
     return trio.current_time()
 
 
+async def until_step(system: System, share: float) -> None:
+    """Waits until the system recovers at this share of its rate."""
+    await until(lambda: system.cascade.phase is CascadePhase.RECOVERING and system.cascade.rate == share)
+
+
 class Rates:
     """How many messages each source sends a second, between two looks."""
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
-        self._pending: deque[tuple[float, Counter[str]]] = deque()
 
     async def over(self, seconds: float) -> dict[str, float]:
         """For so long."""
