@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -140,7 +141,9 @@ def test_policy_prints_the_table_and_whose_it_is(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("form", ["mermaid", "svg", "json"])
 def test_every_example_has_a_tree_that_can_be_drawn(capsys: pytest.CaptureFixture[str], name: str, form: str) -> None:
-    assert name in output(capsys, f"examples.{name}:tree", "--format", form)
+    tree = importlib.import_module(f"examples.{name}").tree
+
+    assert tree.name in output(capsys, f"examples.{name}:tree", "--format", form)
 
 
 # ---- what is wrong
