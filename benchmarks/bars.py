@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from benchmarks.measuring import Result
-from benchmarks.workloads import ASYNC, FULL, NORMAL, NOWAIT, PLAIN, TRIO
+from benchmarks.workloads import ASYNC, FULL, KEPT, NORMAL, NOT_KEPT, NOWAIT, PLAIN, TRIO
 
 PYTHON_PEERS = ("asyncio.Queue", "Pykka", "Thespian", "xoscar", "casty", "lapinbeam", "Ray")
 
@@ -101,6 +101,7 @@ BARS = (
     Bar(workload="durable", ours=FULL, figure="messages/s", least=30_000),
     Bar(workload="durable", ours=NORMAL, figure="messages/s", least=50_000),
     Bar(workload="durable-chain", ours=FULL, figure="messages/s", least=15_000),
+    Bar(workload="checkpoints", ours=KEPT, against=(NOT_KEPT,), least=0.95),
     Bar(workload="recovery", ours="actorkit", figure="s to the first", most=10),
     Bar(workload="million", ours="1,000,000 actors", against=("1,000 actors",), least=0.9),
     Bar(workload="million", ours="1,000,000 actors", figure="MiB in all", most=2560),

@@ -109,7 +109,7 @@ async def _sends(synchronous: Synchronous, count: int) -> float:
         for number in numbers:
             await counter.send(Counter.in_number, number)
 
-    with _folder() as folder:
+    with disk_folder() as folder:
         async with open_system(child(Counter), store=SqliteStore(f"{folder}/store.db", synchronous=synchronous)) as system:
             counter, numbers = system.ref(Counter), iter(range(count))
             began = time.perf_counter()
@@ -128,7 +128,7 @@ def chain(synchronous: Synchronous, count: int) -> float:
 
 
 async def _chain(synchronous: Synchronous, count: int) -> float:
-    with _folder() as folder:
+    with disk_folder() as folder:
         async with open_system(_chain_of(count), store=SqliteStore(f"{folder}/store.db", synchronous=synchronous)) as system:
             began = time.perf_counter()
             await system.wait()
@@ -152,7 +152,7 @@ def recovery(count: int) -> dict[str, float]:
 
 
 async def _recovery(count: int) -> dict[str, float]:
-    with _folder() as folder:
+    with disk_folder() as folder:
         store = SqliteStore(f"{folder}/store.db")
         _fill(store, "root/counting/beginning.in_number", count)
         first = trio.Event()
@@ -180,7 +180,7 @@ def _fill(store: SqliteStore, port: str, count: int) -> None:
 
 def rows(together: int, count: int) -> float:
     """Rows a second that `sqlite3` by itself puts and deletes again, FULL, so many in a transaction."""
-    with _folder() as folder:
+    with disk_folder() as folder:
         connection = sqlite3.connect(f"{folder}/rows.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -199,7 +199,7 @@ def rows(together: int, count: int) -> float:
 
 
 @contextmanager
-def _folder() -> Generator[str]:
+def disk_folder() -> Generator[str]:
     """For a store. In /var/tmp, since /tmp may be memory."""
     with tempfile.TemporaryDirectory(prefix="actorkit-bench-", dir="/var/tmp" if os.path.isdir("/var/tmp") else None) as folder:
         yield folder

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from benchmarks import (
     asking,
+    checkpoints,
     durable,
     errors,
     fairness,
@@ -36,6 +37,8 @@ PLAIN = "actorkit, plain handler"
 ASYNC = "actorkit, async handler"
 FULL = "actorkit, FULL"
 NORMAL = "actorkit, NORMAL"
+KEPT = "checkpoints every second"
+NOT_KEPT = "no checkpoints"
 
 
 @frozen(kw_only=True)
@@ -201,6 +204,17 @@ WORKLOADS = (
         measures={FULL: partial(durable.chain, "FULL"), NORMAL: partial(durable.chain, "NORMAL")},
         base=FULL,
         count=20_000,
+    ),
+    Workload(
+        name="checkpoints",
+        question="The same as one-way, to an actor with the totals of 1,000 accounts: what do its checkpoints cost, one a second?",
+        measures={
+            KEPT: partial(checkpoints.one_way, checkpoints.KeptLedger),
+            NOT_KEPT: partial(checkpoints.one_way, checkpoints.Ledger),
+        },
+        base=NOT_KEPT,
+        count=10_000_000,
+        fits=False,
     ),
     Workload(
         name="keyed",
