@@ -24,7 +24,7 @@ from actorkit._runtime.outlets import Outlet
 from actorkit._runtime.recovery import Recovery
 from actorkit._runtime.ref import ActorRef
 from actorkit._runtime.states import CLOSED, HELD, IDLE, PARKED, WAITING
-from actorkit._runtime.waits import Envelope, Waiter, acting, handling
+from actorkit._runtime.waits import Envelope, Waiter, acting, handling, payload
 from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class Cell:
     @property
     def payload(self) -> Any:
         """The message in hand, bare."""
-        return self.message.message if type(self.message) is Envelope else self.message
+        return payload(self.message)
 
     def own_context(self) -> Context:
         """The contextvars that its handlers run with: a copy of the system's, kept from message to message."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actorkit._runtime.ledger import Sums
 from actorkit._runtime.mailbox import Mailbox
 from actorkit._runtime.port_settings import PortSettings
-from actorkit._runtime.waits import Envelope, handling
+from actorkit._runtime.waits import Envelope, handling, payload
 from actorkit.errors import DeadlockError
 
 if TYPE_CHECKING:
@@ -271,8 +271,3 @@ class MemberMailbox(Mailbox):
                 self.overflow.waits_no_more(self, waiter)
                 to.take_over(waiter)
         self.make_room()
-
-
-def payload(item: Any) -> Any:
-    """A queued message, bare."""
-    return item.message if type(item) is Envelope else item

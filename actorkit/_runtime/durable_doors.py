@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actorkit._runtime.doors import Door, MemberMailbox
-from actorkit._runtime.durable_mailbox import Durable, payload, read_back
+from actorkit._runtime.durable_mailbox import Durable, read_back
 from actorkit._runtime.groups import GroupCell, MemberCell
 from actorkit._runtime.journals import Journal
 from actorkit._runtime.stepping import Stepping
-from actorkit._runtime.waits import Waiter
+from actorkit._runtime.waits import Waiter, payload
 from actorkit.policy.recovery import DeadLetterReason
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Durable ports: what is sent to one is written to the store first, and is accepted once it is there.
 
-    send, outside of a step    room? → the journal, by the writer → `_arrived`: accepted, queued, and the sender goes on
+    send, outside of a step    room? → the journal, by the writer → `_written`: accepted, queued, and the sender goes on
     send, in a step            staged: it is written in the transaction that commits the step (steps.py), and arrives then
     ask                        as at any port: whoever asks is gone when the process is, so the request is not written
 
@@ -17,7 +17,7 @@ from attrs import evolve
 from actorkit._runtime.journals import Journal
 from actorkit._runtime.letters import UnreadableMessage
 from actorkit._runtime.mailbox import Mailbox
-from actorkit._runtime.waits import Envelope, Waiter, acting, staging
+from actorkit._runtime.waits import Envelope, Waiter, acting, payload, staging
 from actorkit.errors import CommitNeeded, DecodingError, EncodingError
 from actorkit.policy.recovery import DeadLetterReason
 from actorkit.storage.store import Changes, DamagedEntry
@@ -279,8 +279,3 @@ def read_back(mailbox: Durable, number: Key, record: bytes | DamagedEntry) -> En
     if claimed is not None:
         envelope.letter = evolve(claimed, message=envelope.message)
     return envelope
-
-
-def payload(item: Any) -> Any:
-    """A queued message, bare."""
-    return item.message if type(item) is Envelope else item

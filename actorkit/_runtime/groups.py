@@ -17,11 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actorkit._runtime.cell import Cell
-from actorkit._runtime.doors import Door, Keeper, MemberMailbox, payload
+from actorkit._runtime.doors import Door, Keeper, MemberMailbox
 from actorkit._runtime.incarnation import Incarnation
 from actorkit._runtime.outlets import Outlet
 from actorkit._runtime.states import CLOSED
-from actorkit._runtime.waits import Envelope
+from actorkit._runtime.waits import Envelope, payload
 from actorkit.events import ActorDrained
 
 if TYPE_CHECKING:

@@ -293,3 +293,8 @@ class Envelope(Waiter):
 # `nursery.start_soon(ref.send, port, message)`: trio insists on a coroutine, and then only awaits it.
 for _awaitable in (Done, Waiter):
     cast("Any", Coroutine).register(_awaitable)
+
+
+def payload(item: Any) -> Any:
+    """A queued message, bare."""
+    return item.message if type(item) is Envelope else item
