@@ -7,7 +7,6 @@ the moment a sender is told that the message was accepted until the transaction 
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -227,14 +226,10 @@ class Kept:
 
 def letter_of(record: bytes | DamagedEntry) -> int | None:
     """The number of the dead letter that a record is again, if any."""
-    is_one = isinstance(record, bytes) and record.startswith(_REPROCESSED)
-    return int.from_bytes(record[1 : 1 + _LETTER]) if isinstance(record, bytes) and is_one else None
+    if isinstance(record, bytes) and record.startswith(_REPROCESSED):
+        return int.from_bytes(record[1 : 1 + _LETTER])
+    return None
 
 
 async def _entries(writer: Writer, space: str) -> list[Entry]:
-    entries: list[Entry] = []
-    page: list[Entry] = await writer.call(partial(writer.store.scan, space, limit=PAGE))
-    while page:
-        entries += page
-        page = await writer.call(partial(writer.store.scan, space, after=page[-1][0], limit=PAGE)) if len(page) == PAGE else []
-    return entries
+    return [entry async for page in writer.pages(space, PAGE) for entry in page]

@@ -245,14 +245,7 @@ class KeptLetters:
 
     async def ids(self) -> list[int]:
         """The ids of all letters, in order."""
-        ids: list[int] = []
-        last: Key | None = None
-        while True:
-            page = await self._writer.call(partial(self._writer.store.scan, SPACE, after=last))
-            ids += [key for key, _ in page if isinstance(key, int)]
-            if not page:
-                return ids
-            last = page[-1][0]
+        return [key async for page in self._writer.pages(SPACE) for key, _ in page if isinstance(key, int)]
 
     async def read(self, ids: Sequence[int]) -> dict[int, DeadLetter]:
         """What the store has of these letters, which are in order and lie close together."""

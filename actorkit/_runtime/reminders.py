@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 SPACE: Final = "reminder"
 FORMAT: Final = 1
 """The version of an entry's body: `[FORMAT, due, seconds, repeats, port, message]`; due in microseconds since 1970, UTC."""
-PAGE: Final = 1_000
-"""Entries that are read at once."""
 LAST: Final = 2**63 - 1
 
 Owner = tuple[str, bytes]
@@ -172,14 +170,9 @@ class Reminders:
         Raises:
             StorageError: it can't be read.
         """
-        writer, after = self._kernel.writer, None
-        while True:
-            entries = await writer.call(partial(writer.store.scan, SPACE, after=after, limit=PAGE))
-            for key, body in entries:
+        async for page in self._kernel.writer.pages(SPACE):
+            for key, body in page:
                 self._found(key, body)
-            if len(entries) < PAGE:
-                return
-            after = entries[-1][0]
 
     def _found(self, key: Key, body: bytes | DamagedEntry) -> None:
         path, name = "", ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
@@ -13,10 +14,10 @@ from actorkit.errors import StorageError, StoreBlocked
 from actorkit.events import StoreRecovered, StoreStuck, StoreUnwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from actorkit._runtime.kernel import Kernel
-    from actorkit.storage.store import Changes, Opening, Store
+    from actorkit.storage.store import Changes, Entry, Opening, Store
 
 T = TypeVar("T")
 
@@ -74,6 +75,13 @@ class Writer:
         async with self._one_at_a_time:
             with time_stands_still(), lock_is_handed_over_soon():
                 return await trio.to_thread.run_sync(method, *args)
+
+    async def pages(self, space: str, size: int = 1_000) -> AsyncIterator[list[Entry]]:
+        """All entries of a space, in order, so many at a time."""
+        page = await self.call(partial(self.store.scan, space, limit=size))
+        while page:
+            yield page
+            page = await self.call(partial(self.store.scan, space, after=page[-1][0], limit=size)) if len(page) == size else []
 
     # Writing
 
