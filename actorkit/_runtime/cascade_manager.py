@@ -50,7 +50,7 @@ from actorkit.policy.cascade import (
     Resolved,
     SteppedUp,
 )
-from actorkit.policy.dependencies import blast_radius, likely_causes, spreading
+from actorkit.policy.dependencies import SPREADING_FROM, blast_radius, likely_causes, spreading
 from actorkit.policy.health import HealthRules, HealthStatus
 from actorkit.policy.restart_storm import RestartPace
 
@@ -201,7 +201,7 @@ class CascadeManager(Supervisor):
             return
         before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
         eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
-        spreads = len(self._unhealthy) >= 3 and await self._spreads(before)
+        spreads = len(self._unhealthy) >= SPREADING_FROM and await self._spreads(before)
         self._note_health(before)
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
 
@@ -212,9 +212,6 @@ class CascadeManager(Supervisor):
             if number % AT_ONCE == 0:
                 await checkpoint()
         return spreading(self._unhealthy, before, needs)
-
-    def _needs(self, cells: Iterable[Cell]) -> dict[Cell, Sequence[Cell]]:
-        return {cell: needs_of(self.kernel, cell) for cell in cells}
 
     # ------------------------------------------------------------------------------------------------ what is done
 
@@ -248,7 +245,7 @@ class CascadeManager(Supervisor):
             self._emergency.let_go()
 
     def _enter(self, change: EnteredEmergency) -> None:
-        needs = self._needs(self.kernel.cells.values())
+        needs = {cell: needs_of(self.kernel, cell) for cell in self.kernel.cells.values()}
         circles = likely_causes(self._unhealthy, needs)
         causes = [" and ".join(cell.path for cell in circle) for circle in circles]
         at_fault = [cell for circle in circles for cell in circle]

@@ -131,7 +131,7 @@ class KeyedChild(ActorChild):
 
     def _kept_state(self) -> tuple[object, int] | None:
         cell, states = self.cell, self._keeper.states
-        if cell.step is not None and cell.step.has_state:
+        if cell.step is not None and cell.step.kept is not None:
             return cell.step.carried
         if cell.record is not None and cell.record.body is not None and isinstance(states, StoredKeyStates):
             states.take_over(cell, cell.record)

@@ -76,6 +76,7 @@ class Step:
         is_committing: whether something is being written.
         careful: so many messages are committed one by one.
         awaits_claim: whether its next message is a suspect that is not claimed yet: see suspects.py.
+        kept: the last state that was committed, as far as is known here.
     """
 
     def __init__(self, cell: Stepping) -> None:
@@ -90,8 +91,8 @@ class Step:
         self._writing: list[tuple[Mailbox, Any, Any]] = []
         self.careful = 0
         self.awaits_claim = False
+        self.kept: bytes | DamagedEntry | None = None
         self._pace = BATCH  # messages in a row: fewer when they take long
-        self._kept: bytes | DamagedEntry | None = None  # the last state that was committed
         self._is_read = False  # whether it was looked for in the store
         self._began = 0.0  # when the first of the handled messages was
         self._alarm: Alarm | None = None
@@ -182,7 +183,7 @@ class Step:
     def write(self, changes: Changes, state: bytes | None, outputs: list[Output], handled: list[tuple[Mailbox, Any, Any]]) -> None:
         """Adds the state and the outputs to the changes, and writes them."""
         entry, told = self._cell.state_entry(), None
-        if state is not None and state != self._kept and entry is not None:
+        if state is not None and state != self.kept and entry is not None:
             changes.puts.append((*entry, state))
             told = self._cell.promise(state)
         arrivals: list[tuple[Durable, Any, int, str | None]] = []
@@ -201,7 +202,7 @@ class Step:
         handled, self._writing = self._writing, []
         self.is_committing = False
         if state is not None:
-            self._kept = state
+            self.kept = state
         if told is not None:
             told()
         for port, item, answer in handled:
@@ -254,17 +255,7 @@ class Step:
 
     def begin_with(self, state: bytes | DamagedEntry | None) -> None:
         """This is the last state that was committed."""
-        self._kept, self._is_read = state, True
-
-    @property
-    def kept(self) -> bytes | DamagedEntry | None:
-        """The last state that was committed, as far as is known here."""
-        return self._kept
-
-    @property
-    def has_state(self) -> bool:
-        """Whether a state was committed, as far as is known here."""
-        return self._kept is not None
+        self.kept, self._is_read = state, True
 
     @property
     def carried(self) -> tuple[object, int] | None:
@@ -275,7 +266,7 @@ class Step:
         """
         if not self._is_read:
             self.begin_with(self._cell.kernel.kept.state(self._cell.path))
-        kept = self._kept
+        kept = self.kept
         if isinstance(kept, DamagedEntry):
             raise DecodingError(f"{self._cell.path}: its state in the store is damaged: {kept.reason}; restore a backup")
         return None if kept is None else unpack_state(self._cell.actor_class, kept)
