@@ -16,6 +16,16 @@ from benchmarks.one_way import Sink, Source, expect
 PAIRS = 10
 
 
+async def note_turns(found: list[float]) -> None:
+    """Only ever asks for its next turn, and notes the seconds until each; without end."""
+    before = time.process_time()
+    while True:
+        await trio.lowlevel.checkpoint()
+        now = time.process_time()
+        found.append(now - before)
+        before = now
+
+
 def gaps(sink: type[Sink], count: int) -> dict[str, float]:
     """Milliseconds between two turns of a task that only ever asks for the next."""
     sinks = [child(sink).options(name=f"sink-{number}") for number in range(PAIRS)]
@@ -25,17 +35,9 @@ def gaps(sink: type[Sink], count: int) -> dict[str, float]:
     )
     found: list[float] = []
 
-    async def beat() -> None:
-        before = time.process_time()
-        while True:
-            await trio.lowlevel.checkpoint()
-            now = time.process_time()
-            found.append(now - before)
-            before = now
-
     async def main() -> int:
         async with open_system(tree) as system, trio.open_nursery() as nursery:
-            nursery.start_soon(beat)
+            nursery.start_soon(note_turns, found)
             await system.wait()
             nursery.cancel_scope.cancel()
         return system.ledger().processed

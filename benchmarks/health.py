@@ -10,6 +10,7 @@ import time
 import trio
 
 from actorkit import Actor, CascadeManager, HealthStatus, child, in_port, open_system, supervisor
+from benchmarks.fairness import note_turns
 
 POLL = 0.5
 """Seconds; the cost is told for the default of 5 s."""
@@ -43,14 +44,6 @@ def polls(actor: type[Idle], count: int) -> dict[str, float]:
     tree = supervisor(*(child(actor).options(name=f"actor-{number}") for number in range(count)), name="top")
     gaps: list[float] = []
 
-    async def beat() -> None:
-        before = time.process_time()
-        while True:
-            await trio.lowlevel.checkpoint()
-            now = time.process_time()
-            gaps.append(now - before)
-            before = now
-
     async def main() -> float:
         async with open_system(tree, cascade=CascadeManager.settings(poll=POLL)) as system:
             for number in range(count):
@@ -60,7 +53,7 @@ def polls(actor: type[Idle], count: int) -> dict[str, float]:
             await trio.sleep(POLLS * POLL)
             seconds = time.process_time() - began
             with trio.move_on_after(POLLS * POLL):
-                await beat()
+                await note_turns(gaps)
         return seconds / POLLS
 
     return {"% of a core": trio.run(main) / 5 * 100, "longest ms": max(gaps) * 1e3}

@@ -31,6 +31,7 @@ from actorkit import (
     supervisor,
 )
 from actorkit.policy.taxonomy import ErrorCategory
+from tests.durability.shop import Positioned
 
 CAPACITY = 16
 tried: set[int] = set()
@@ -82,23 +83,13 @@ class Keeping(Actor):
         return self.numbers
 
 
-class Orders(Actor):
+class Orders(Positioned):
     """A source whose position moves on."""
 
     out_order = OutPort(Order)
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.position = 0
-
-    def snapshot(self) -> int:
-        """See `Actor`."""
-        return self.position
-
-    def restore(self, state: object, version: int) -> None:
-        """See `Actor`."""
-        assert isinstance(state, int)
-        self.position = state
 
     async def run(self) -> None:
         """See `Actor`."""

@@ -50,6 +50,19 @@ class Script:
             raise self.errors[name].pop(0)()
 
 
+class Positioned(Actor):
+    """A source that keeps how far it has come."""
+
+    position = 0
+
+    def snapshot(self) -> int:
+        return self.position
+
+    def restore(self, state: object, version: int) -> None:
+        assert isinstance(state, int)
+        self.position = state
+
+
 class Keeper(Actor):
     """Keeps the names of what it has handled, and sends them on."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actorkit import Actor, MemoryStore, OutPort, SupervisorSpec, child, in_port, open_system, supervisor
-from tests.durability.shop import Item, Script, Sink, Tight, killed, messages, names
+from actorkit import MemoryStore, OutPort, SupervisorSpec, child, in_port, open_system, supervisor
+from tests.durability.shop import Item, Positioned, Script, Sink, Tight, killed, messages, names
 
 
-class Numbers(Actor):
+class Numbers(Positioned):
     """A source whose position moves on after each send."""
 
     out_item = OutPort(Item)
@@ -17,14 +17,6 @@ class Numbers(Actor):
     def __init__(self, count: int, rest: float = 0.0) -> None:
         self.count = count
         self.rest = rest
-        self.position = 0
-
-    def snapshot(self) -> int:
-        return self.position
-
-    def restore(self, state: object, version: int) -> None:
-        assert isinstance(state, int)
-        self.position = state
 
     async def run(self) -> None:
         while self.position < self.count:

@@ -34,7 +34,7 @@ from actorkit import (
     pool,
     supervisor,
 )
-from tests.durability.shop import QUICK, Item
+from tests.durability.shop import QUICK, Item, Positioned
 from tests.durability.stores import Wrapped
 
 MEMBERS: Final = 2
@@ -118,21 +118,13 @@ class Tap(Actor):
         """Does nothing with it."""
 
 
-class Source(Actor):
+class Source(Positioned):
     """Sends numbers."""
 
     out_item = OutPort(Item)
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.position = 0
-
-    def snapshot(self) -> int:
-        return self.position
-
-    def restore(self, state: object, version: int) -> None:
-        assert isinstance(state, int)
-        self.position = state
 
     async def run(self) -> None:
         while self.position < self.count:
