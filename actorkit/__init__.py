@@ -37,6 +37,7 @@ from actorkit._runtime.graph import DependencyGraph
 from actorkit._runtime.health_monitor import SystemHealth
 from actorkit.policy.cascade import CascadePhase, CascadeSettings
 from actorkit.policy.health import Health, HealthStatus
+from actorkit.policy.health_rules import HealthAction, HealthRule
 from actorkit._runtime.event_stream import Subscription
 from actorkit._runtime.ledger import Ledger, PortCounts
 
@@ -64,6 +65,7 @@ from actorkit._runtime.letters import DeadLetter, UnreadableMessage
 from actorkit.errors import (
     ActorkitError,
     ActorNotRunning,
+    ActorUnhealthy,
     AskFailed,
     BulkheadFull,
     CallRejected,
@@ -106,6 +108,7 @@ __all__ = [
     "ActorLog",
     "ActorNotRunning",
     "ActorRef",
+    "ActorUnhealthy",
     "ActorkitError",
     "AskFailed",
     "AutoShutdown",
@@ -145,6 +148,8 @@ __all__ = [
     "ExitReason",
     "ExponentialBackoffRetry",
     "Health",
+    "HealthAction",
+    "HealthRule",
     "HealthStatus",
     "InPort",
     "KeyedSpec",

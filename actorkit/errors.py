@@ -189,6 +189,10 @@ class StateVersionError(DecodingError):
     """An actor's kept state was made by a newer version of its class: see `state_version`."""
 
 
+class ActorUnhealthy(ActorkitError):
+    """An actor did badly for so long that a `HealthRule` had it restarted, or set aside. Its text says why."""
+
+
 class CheckpointError(ActorkitError):
     """A checkpoint or a cut can't be taken, or an actor not be recovered from it. Its text names the actor, and the way out."""
 

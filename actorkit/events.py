@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actorkit.messages import ExitReason
     from actorkit.policy.cascade import CascadePhase
     from actorkit.policy.health import HealthStatus
+    from actorkit.policy.health_rules import HealthAction
     from actorkit.policy.rules import RecoveryAction
     from actorkit.policy.taxonomy import ErrorContext
 
@@ -592,6 +593,20 @@ class HealthCheckFailed(Event):
 
     def __str__(self) -> str:
         return f"{self.path}: its health() failed: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class HealthRuleApplied(Event):
+    """An actor has done badly for so long that a `HealthRule` of its recovery policy was due; `action` says what is done."""
+
+    level: ClassVar[int] = WARNING
+    action: HealthAction
+    status: HealthStatus
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        why = f": {'; '.join(self.reasons)}" if self.reasons else ""
+        return f"{self.path} is {self.status.value}{why}; its health rules say {self.action.value}"
 
 
 @frozen

@@ -42,7 +42,8 @@ class Exit:
         delay: seconds to wait at least before a restart.
         escalate: whether the supervisor is to fail as well, without a restart.
         drained: whether it ended because its streams did; such an actor is never started again.
-        hopeless: whether it could neither be restored nor start afresh: it is set aside.
+        hopeless: whether it is set aside, and not started again: it could neither be restored nor start afresh, or a rule about
+            its health says so.
     """
 
     incarnation: int

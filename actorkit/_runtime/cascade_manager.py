@@ -36,6 +36,7 @@ from actorkit.events import (
     EmergencyEscalated,
     EmergencyRelapsed,
     Event,
+    HealthRuleApplied,
     RecoveryStepped,
 )
 from actorkit.policy.cascade import (
@@ -51,7 +52,8 @@ from actorkit.policy.cascade import (
     SteppedUp,
 )
 from actorkit.policy.dependencies import SPREADING_FROM, blast_radius, likely_causes, spreading
-from actorkit.policy.health import HealthRules, HealthStatus
+from actorkit.policy.health import HealthStatus, HealthThresholds
+from actorkit.policy.health_rules import HealthAction
 from actorkit.policy.restart_storm import RestartPace
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class CascadeManager(Supervisor):
         self.is_watching = settings is not None  # False: a plain root
         self._settings = settings or CascadeSettings()
         self._cascade = Cascade(self._settings, 0.0)
-        self.monitor = HealthMonitor(kernel, HealthRules(answer_within=self._settings.poll / 2))
+        self.monitor = HealthMonitor(kernel, HealthThresholds(answer_within=self._settings.poll / 2))
         self._emergency = Emergency(kernel)
         self._unhealthy: dict[Cell, None] = {}  # at the last poll
         self._incident: Incident | None = None
@@ -204,6 +206,17 @@ class CascadeManager(Supervisor):
         spreads = len(self._unhealthy) >= SPREADING_FROM and await self._spreads(before)
         self._note_health(before)
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
+        self._obey_rules()
+
+    def _obey_rules(self) -> None:
+        """Does what users want to be done about those that do badly."""
+        for cell, action in self.monitor.due.items():
+            health = self.monitor.of(cell)
+            self.kernel.events.publish(HealthRuleApplied(cell.path, action, health.status, health.reasons))
+            if action is HealthAction.THROTTLE:
+                cell.slow_down()
+            else:
+                cell.recovery.is_unwell("; ".join(health.reasons), set_aside=action is HealthAction.SET_ASIDE)
 
     async def _spreads(self, before: dict[Cell, None]) -> bool:
         needs: dict[Cell, Sequence[Cell]] = {}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.steps import Step
     from actorkit._runtime.supervisor import Supervisor
     from actorkit._runtime.watching import Watcher
+    from actorkit.policy.recovery import RecoveryPolicy
     from actorkit.policy.taxonomy import ErrorContext
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -122,8 +123,13 @@ class Cell:
     def recovery(self) -> Recovery:
         """What is done about its failures, made when there is one."""
         if self.failures is None:
-            self.failures = Recovery(self, self.spec.recovery or self.supervisor.recovery)
+            self.failures = Recovery(self, self.policy)
         return self.failures
+
+    @property
+    def policy(self) -> RecoveryPolicy:
+        """Decides what is done about its failures."""
+        return self.spec.recovery or self.supervisor.recovery
 
     # ------------------------------------------------------------------------------------------------ mail
 
@@ -408,11 +414,11 @@ class Cell:
             for mailbox in self.mailboxes.values():
                 mailbox.overflow.go_on(mailbox)
 
-    def slow_down(self, delivered: int) -> None:
+    def slow_down(self) -> None:
         """Something has run out: see `Gates.slow_down`."""
         if self.gates is None:
             self.gates, self.stop = Gates(self), True  # the rest of this batch has to pass them as well
-        self.gates.slow_down(delivered)
+        self.gates.slow_down(self.recovery.delivered)
 
     # ------------------------------------------------------------------------------------------------ rest, and the end
 

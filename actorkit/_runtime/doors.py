@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.groups import GroupCell, MemberCell
     from actorkit._runtime.ports import InPort
     from actorkit._runtime.waits import Waiter
+    from actorkit.messages import Exit
     from actorkit.policy.recovery import DeadLetterReason
 
 
@@ -48,8 +49,8 @@ class Keeper(Protocol):
         """A mailbox that would do as well as this one, or this one if there is none."""
         ...
 
-    def has_drained(self) -> None:
-        """The streams of the group have ended, and it is not needed any more."""
+    def exit(self, exit: Exit) -> None:
+        """The group has ended, or has to."""
         ...
 
 

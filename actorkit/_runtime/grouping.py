@@ -85,10 +85,10 @@ class Group(Supervisor):
         """See `Keeper`."""
         return door.pick(message)
 
-    def has_drained(self) -> None:
+    def exit(self, exit: Exit) -> None:
         """See `Keeper`."""
         if self.parent is not None:
-            self.parent.on_exit(self, Exit(self.number, ExitReason.NORMAL, drained=True))
+            self.parent.on_exit(self, exit)
 
     # ------------------------------------------------------------------------------------------------ its life
 

@@ -23,6 +23,7 @@ from actorkit._runtime.outlets import Outlet
 from actorkit._runtime.states import CLOSED
 from actorkit._runtime.waits import Envelope, payload
 from actorkit.events import ActorDrained
+from actorkit.messages import Exit, ExitReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +168,13 @@ class GroupCell(Cell):
         for member in self.keeper.members():
             member.stop_by = time
 
+    def exit(self, reason: ExitReason, **details: Any) -> None:
+        self.keeper.exit(Exit(self.number, reason, **details))
+
+    def slow_down(self) -> None:
+        for member in self.keeper.members():
+            member.slow_down()
+
     def drain_together(self) -> None:
         """Once all members have worked off what came, each says its last words; then the group's streams end."""
         if isinstance(self.life, GroupLife):
@@ -280,4 +288,4 @@ class GroupLife(Incarnation):
                 if life.cell.state == CLOSED:
                     life.cell.open()
         else:
-            group.keeper.has_drained()
+            group.exit(ExitReason.NORMAL, drained=True)

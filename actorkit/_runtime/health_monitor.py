@@ -7,14 +7,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 from trio.lowlevel import checkpoint
 
 from actorkit._runtime.groups import GroupCell
 from actorkit._runtime.states import PARKED, WAITING
 from actorkit.events import HealthChanged, HealthCheckFailed
 from actorkit.policy.breaker import CircuitState
-from actorkit.policy.health import Health, HealthRules, HealthStatus, NoAnswer, Vitals, assess, roll_up
+from actorkit.policy.health import Health, HealthStatus, HealthThresholds, NoAnswer, Vitals, assess, roll_up
+from actorkit.policy.health_rules import HealthAction, Spell, action_due
 
 if TYPE_CHECKING:
     from actorkit._runtime.cell import Cell
@@ -53,11 +54,13 @@ class Before:
 
     processed: int
     failed: int
+    failed_till_success: int  # how many had failed when it last handled one, or had nothing to do
     restarts: int
     queued: int
     progress_at: float  # when it last finished a message, or had none
     health: Health = UNKNOWN
     has_restarted: bool = False
+    spell: Spell = field(factory=Spell)
 
 
 class Round:
@@ -71,12 +74,13 @@ class Round:
 class HealthMonitor:
     """The health of all components of one system."""
 
-    def __init__(self, kernel: Kernel, rules: HealthRules) -> None:
+    def __init__(self, kernel: Kernel, thresholds: HealthThresholds) -> None:
         self._kernel = kernel
-        self._rules = rules
+        self._thresholds = thresholds
         self._before: dict[Cell, Before] = {}
         self._asked: dict[Incarnation, HealthStatus | NoAnswer | None] = {}  # None: no answer yet
         self._round = Round()
+        self.due: dict[Cell, HealthAction] = {}  # what users' rules had to be done at the last poll
 
     def of(self, cell: Cell) -> Health:
         """How this component did at the last poll."""
@@ -99,6 +103,7 @@ class HealthMonitor:
         await self._ask_all(cells)
         found: dict[Cell, Health] = {}
         judged: dict[Cell, Before] = {}
+        self.due = {}
         for number, cell in enumerate(cells, 1):
             if not cell.gone:
                 found[cell] = self._judge(cell)
@@ -115,12 +120,16 @@ class HealthMonitor:
         in_flight = sum(each[7] for each in counts)
         before = self._before.get(cell)
         if before is None:
-            before = self._before[cell] = Before(0, 0, 0, 0, now)
+            before = self._before[cell] = Before(0, 0, 0, 0, 0, now)
         elif not (queued or in_flight) and self._is_well_as_before(cell, before):
-            before.processed, before.queued, before.progress_at, before.has_restarted = processed, 0, now, False
+            before.processed, before.failed_till_success, before.queued = processed, cell.failed, 0
+            before.progress_at, before.has_restarted = now, False
             return before.health
-        delivered = processed + cell.failed - before.processed - before.failed
-        if delivered or not (queued or in_flight) or _stands_still(cell):
+        handled = processed - before.processed
+        failed = cell.failed - (before.failed if handled else before.failed_till_success)
+        has_work = bool(queued or in_flight)
+        has_restarted = cell.restarts > before.restarts
+        if handled or cell.failed > before.failed or not has_work or has_restarted or _stands_still(cell):
             before.progress_at = now
         is_running = cell.life is not None or cell.status in ("new", "starting", "restarting")
         health = assess(
@@ -128,25 +137,40 @@ class HealthMonitor:
                 is_running=is_running and not cell.gone and cell.status != "stopping",
                 is_starting=cell.life is None,
                 is_set_aside=cell.quarantined,
-                delivered=delivered,
-                failed=cell.failed - before.failed,
+                delivered=handled + failed,
+                failed=failed,
                 queued=queued,
                 queued_before=before.queued,
-                capacity=sum(each.settings.capacity for each in cell.mailboxes.values()) or None,
+                capacity=None if _is_slowed_down(cell) else sum(each.settings.capacity for each in cell.mailboxes.values()) or None,
                 stalled_for=now - before.progress_at,
                 blocked_for=now - before.progress_at if cell.port is not None and cell.state in (WAITING, PARKED) else 0.0,
                 restarts=max(0, cell.restarts - before.restarts),
                 open_breakers=_open_breakers(cell),
                 own=self._own(cell),
             ),
-            self._rules,
+            self._thresholds,
         )
-        before.has_restarted = cell.restarts > before.restarts
+        if handled or not has_work:
+            before.failed_till_success = cell.failed
+        before.has_restarted = has_restarted
         before.processed, before.failed, before.restarts, before.queued = processed, cell.failed, cell.restarts, queued
         if health.status is not before.health.status:
             self._kernel.events.publish(HealthChanged(cell.path, before.health.status, health.status, health.reasons))
         before.health = health
+        self._look_at_rules(cell, before)
         return health
+
+    def _look_at_rules(self, cell: Cell, before: Before) -> None:
+        status, spell = before.health.status, before.spell
+        if before.has_restarted and status is HealthStatus.DEGRADED:
+            return  # that may be all that is wrong: to restart it for it would never end
+        spell.note(status)
+        if status in (HealthStatus.DEGRADED, HealthStatus.UNHEALTHY) and (rules := cell.policy.health_rules):
+            action = action_due(rules, cell.path, spell)
+            if action is not None:
+                self.due[cell] = action
+            if action is HealthAction.SET_ASIDE:
+                before.spell = Spell()
 
     def _is_well_as_before(self, cell: Cell, before: Before) -> bool:
         """Of one with nothing to do: what most are at most polls, so that these cost little."""
@@ -174,7 +198,7 @@ class HealthMonitor:
         late = {life for life in self._asked if self._asked[life] is None}
         self._asked = dict.fromkeys(lives)
         self._round = this_round = Round()
-        deadline = trio.current_time() + self._rules.answer_within
+        deadline = trio.current_time() + self._thresholds.answer_within
         for number, life in enumerate([life for life in lives if life not in late], 1):  # else it is still at the last question
             this_round.pending += 1
             self._kernel.launch(self._ask, life, deadline, this_round)
@@ -223,6 +247,12 @@ def _stands_still(cell: Cell) -> bool:
     if cell.stands_still or (cell.gates is not None and cell.gates.holds_mail):
         return True
     return any(mailbox.is_paused for mailbox in cell.mailboxes.values())
+
+
+def _is_slowed_down(cell: Cell) -> bool:
+    """Whether something makes it slower than it could be: that its mailbox is full then says nothing."""
+    members = cell.keeper.members() if isinstance(cell, GroupCell) else [cell]
+    return any(each.gates is not None and each.gates.rate is not None for each in members)
 
 
 def _open_breakers(cell: Cell) -> int:

@@ -6,13 +6,13 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
-from attrs import define
 
 from actorkit._runtime.dead_letters import FAILURES_KEPT
+from actorkit._runtime.failure_kinds import Kind, count_one
 from actorkit._runtime.ledger import EMPTY
 from actorkit._runtime.timers import Alarm
 from actorkit._runtime.waits import Envelope
-from actorkit.errors import PortError
+from actorkit.errors import ActorUnhealthy, PortError
 from actorkit.events import CleanupFailed, HandlerFailed, PolicyFailed
 from actorkit.messages import ExitReason
 from actorkit.policy.classifier import Classification, fingerprint
@@ -24,7 +24,6 @@ from actorkit.policy.traces import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.incarnation import Incarnation
@@ -34,8 +33,8 @@ T = TypeVar("T")
 
 HISTORY = 100
 """How many of a component's last errors a policy sees."""
-KINDS = POISONS = 1_000
-"""How many kinds of failures, and how many kinds of poison, are remembered per actor."""
+POISONS = 1_000
+"""How many kinds of poison are remembered per actor."""
 # Looked up once: reaching an enum's member costs more than most of what is done about a failure.
 RETRY, THROTTLE, BREAK = RecoveryAction.RETRY, RecoveryAction.THROTTLE, RecoveryAction.CIRCUIT_BREAK
 QUARANTINE, SKIP, ESCALATE = RecoveryAction.QUARANTINE_MESSAGE, RecoveryAction.LOG_AND_CONTINUE, RecoveryAction.ESCALATE
@@ -59,15 +58,6 @@ OURS = RecoveryPolicy()
 """Decides instead of a user's policy that raises."""
 
 
-@define
-class Kind:
-    """Failures of one fingerprint: when the first one was seen, and how many there were."""
-
-    first_occurrence: float
-    first_seen: datetime
-    count: int = 0
-
-
 class Recovery:
     """The failures of one actor: makes each an `ErrorContext`, asks the policy, and does what it says.
 
@@ -84,7 +74,7 @@ class Recovery:
         "_errors",
         "_history",
         "_is_held",
-        "_seen",
+        "_kinds",
         "_poisons",
         "policy",
     )
@@ -99,7 +89,7 @@ class Recovery:
         self._counted_at = 0.0
         self._budget: RetryBudget | None = None
         self._history: list[ErrorContext] | None = None
-        self._seen: dict[str, Kind] = {}  # by fingerprint
+        self._kinds: dict[str, Kind] = {}
         self._poisons: dict[str, None] | None = None
 
     # The way of a message that failed
@@ -162,7 +152,7 @@ class Recovery:
         """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
         cell, kernel = self._cell, self._cell.kernel
         if action is THROTTLE:
-            cell.slow_down(self._delivered())
+            cell.slow_down()
         delay = self._delay(context, history)
         if action is RETRY:  # a throttle and a breaker set a pace of their own
             delay = self._put_off(delay)
@@ -177,7 +167,7 @@ class Recovery:
 
     def _put_off(self, delay: float) -> float:
         """The wait before a retry, which is longer than `delay` if too much of what the actor does is retries already."""
-        now, delivered = self._cell.kernel.now(), self._delivered()
+        now, delivered = self._cell.kernel.now(), self.delivered
         if self._budget is None:
             self._budget, self._counted_at = RetryBudget(), self._cell.began
         # What was delivered since the last count was not counted as it came: some of it may be long ago.
@@ -221,7 +211,8 @@ class Recovery:
             if context.message_id == envelope.message_id and isinstance(context.metadata, dict):
                 context.metadata["recovered"] = True
 
-    def _delivered(self) -> int:
+    @property
+    def delivered(self) -> int:
         """How many messages were given to the actor so far, repetitions included."""
         return self._errors + sum(mailbox.processed for mailbox in self._cell.mailboxes.values())
 
@@ -291,6 +282,12 @@ class Recovery:
             self._cell.exit(ExitReason.FAILED, error=context, delay=self._delay(context, history))
         return False
 
+    def is_unwell(self, why: str, *, set_aside: bool) -> None:
+        """A rule of the user's about its health wants a fresh instance, or none: see policy/health_rules.py."""
+        context = self._describe(ActorUnhealthy(f"{self._cell.path}: {why}"), None, None, "health")
+        self._cell.kernel.errors.append(context)
+        self._cell.exit(ExitReason.FAILED, error=context, hopeless=set_aside)
+
     def start_failed(self, error: Exception, where: str) -> tuple[ErrorContext, RecoveryAction, float]:
         """The constructor, `restore` or `on_start` has raised: what happened, what to do, seconds to wait before a new try."""
         context = self._describe(error, None, None, where)
@@ -306,10 +303,7 @@ class Recovery:
         what = self._ask(Classification, "classify", error)
         trace = trace_of(error)
         code = fingerprint(error, trace=trace)
-        seen = self._seen.get(code)
-        if seen is None:
-            seen = self._first_of(code, now, moment)
-        seen.count += 1
+        seen = count_one(self._kinds, code, now, moment)
         self._errors += 1
         cell.note_failures(int(port is not None and not where))
         is_plain = what.severity is MEDIUM and what.category in NOT_CURABLE and not where and cell.gates is None and self._poisons is None
@@ -335,18 +329,12 @@ class Recovery:
             trace=trace,
         )
 
-    def _first_of(self, code: str, now: float, moment: datetime) -> Kind:
-        if len(self._seen) >= KINDS:
-            del self._seen[next(iter(self._seen))]
-        kind = self._seen[code] = Kind(now, moment)
-        return kind
-
     def _metadata(self, what: Classification, code: str, port: Mailbox | None, where: str) -> Mapping[str, Any]:
         """What a policy may ask about a failure besides."""
         cell = self._cell
         metadata: dict[str, Any] = {}
         if what.category not in NOT_CURABLE or what.severity is not MEDIUM:
-            metadata = {"incarnation": cell.number, "delivered": self._delivered()}
+            metadata = {"incarnation": cell.number, "delivered": self.delivered}
         if where:
             metadata["where"] = where
         if port is not None and cell.gates is not None and cell.gates.breaker(port.name) is not None:

@@ -178,6 +178,9 @@ class Supervision(ABC):
         if exit.escalate:
             self._report(child, exit, restarting=False)
             await self._give_up(f"child {child.name!r} escalated a failure", exit.error)
+        elif exit.hopeless:
+            self._report(child, exit, restarting=False)
+            self._quarantine(child, exit)
         elif exit.drained or not wants_restart(child.spec.restart, exit.reason):
             await self._ended(child, exit)
         else:

@@ -1,14 +1,14 @@
 """Judges how well components do, by what the runtime knows of them and what they say themselves.
 
-| what is known at a poll                  | DEGRADED                                  | UNHEALTHY                     |
-|------------------------------------------|-------------------------------------------|-------------------------------|
-| messages failed, `min_failures` or more  | `degraded_failures` of those delivered    | `unhealthy_failures` of them  |
-| a handler does not return                | for `slow_after`                          | for `stuck_after`             |
-| mail waits, and no message is finished   | for `slow_after`                          | for `stuck_after`             |
-| the mailbox                              | is `full`, or `filling` and growing       | never by that alone           |
-| restarts since the last poll             | `degraded_restarts`                       | `unhealthy_restarts`          |
-| open circuit breakers                    | one                                       | never by that alone           |
-| its own `health()`                       | says so                                   | says so, fails or is too late |
+| what is known at a poll                    | DEGRADED                            | UNHEALTHY                     |
+|--------------------------------------------|-------------------------------------|-------------------------------|
+| deliveries failed, at least `min_failures` | `degraded_failures` of all          | `unhealthy_failures` of all   |
+| a handler does not return                  | for `slow_after`                    | for `stuck_after`             |
+| mail waits, and no message is finished     | for `slow_after`                    | for `stuck_after`             |
+| the mailbox                                | is `full`, or `filling` and growing | never by that alone           |
+| restarts since the last poll               | `degraded_restarts`                 | `unhealthy_restarts`          |
+| open circuit breakers                      | one                                 | never by that alone           |
+| its own `health()`                         | says so                             | says so, fails or is too late |
 
 The worst of these counts, and each is told. What is not running, still starting or set aside is not judged at all.
 
@@ -68,7 +68,7 @@ class Health:
 
     Attributes:
         status: how well it does.
-        reasons: why, for people, the worst first: "12 of 20 messages failed". Empty if it is HEALTHY.
+        reasons: why, for people, the worst first: "12 of 20 deliveries failed". Empty if it is HEALTHY.
     """
 
     status: HealthStatus
@@ -83,11 +83,13 @@ class Vitals:
         is_running: it is neither stopped nor stopping, nor has it ended.
         is_starting: it is being started, for the first time or again.
         is_set_aside: it is in quarantine.
-        delivered: messages that were given to its handlers since the last poll, the failed ones included.
-        failed: how many of these failed.
+        delivered: how often a message was given to its handlers since the last poll, or since one was last handled, if that is
+            longer ago and there has been work ever since: who tries one message again and again, with long waits, has few of
+            them between two polls.
+        failed: how many of these deliveries failed.
         queued: messages that wait for it.
         queued_before: how many waited at the last poll.
-        capacity: how many may wait; None without a limit, and then its mailbox is never full.
+        capacity: how many may wait; None without a limit, or where something slows it down: then its mailbox is never too full.
         stalled_for: seconds since it last finished a message, or since mail began to wait if that is later; 0 while none
             waits, and while it is paused or throttled, or its mail is held back.
         blocked_for: seconds since the handler began that has not returned; 0 if there is none.
@@ -117,12 +119,12 @@ class Vitals:
 
 
 @frozen(kw_only=True)
-class HealthRules:
+class HealthThresholds:
     """From when on a component is DEGRADED or UNHEALTHY. The module's table says what each is for.
 
     Attributes:
-        min_failures: fewer failures since the last poll say nothing: of one message, one failed is all of them.
-        degraded_failures: a share of the messages delivered.
+        min_failures: fewer failures say nothing: of one delivery, one failed is all of them.
+        degraded_failures: a share of the deliveries.
         unhealthy_failures: the same; a half, at which the breakers of Hystrix and resilience4j open.
         slow_after: seconds; three polls.
         stuck_after: seconds; twelve polls, and as long as a breaker waits before it tries again.
@@ -149,7 +151,7 @@ class HealthRules:
     answer_within: float = 2.5
 
     def __attrs_post_init__(self) -> None:
-        owner = "HealthRules"
+        owner = "HealthThresholds"
         for field in ("min_failures", "degraded_restarts", "unhealthy_restarts"):
             check_count(owner, field, getattr(self, field), 1)
         for field in ("degraded_failures", "unhealthy_failures", "filling", "full"):
@@ -178,11 +180,11 @@ _SET_ASIDE: Final = Health(HealthStatus.UNKNOWN, ("it is set aside",))
 _NOT_RUNNING: Final = Health(HealthStatus.UNKNOWN, ("it is not running",))
 
 
-def assess(vitals: Vitals, rules: HealthRules) -> Health:
+def assess(vitals: Vitals, thresholds: HealthThresholds) -> Health:
     """How well a component does. Some microseconds, so that thousands can be judged at each poll."""
     if not vitals.is_eligible:
         return _SET_ASIDE if vitals.is_set_aside else _NOT_RUNNING if not vitals.is_running else _STARTING
-    found = [each for judge in _JUDGES if (each := judge(vitals, rules)) is not None]
+    found = [each for judge in _JUDGES if (each := judge(vitals, thresholds)) is not None]
     if not found:
         return _HEALTHY
     bad = [reason for is_unhealthy, reason in found if is_unhealthy]
@@ -204,52 +206,52 @@ def roll_up(healths: Iterable[Health]) -> HealthStatus:
     return HealthStatus.HEALTHY if statuses.count(HealthStatus.HEALTHY) == len(statuses) else HealthStatus.DEGRADED
 
 
-def _own(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+def _own(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
     match vitals.own:
         case HealthStatus.DEGRADED | HealthStatus.UNHEALTHY as status:
             return (status is HealthStatus.UNHEALTHY, f"its health() says {status.value}")
         case NoAnswer.LATE:
-            return (True, f"no answer from health() within {rules.answer_within:g} s")
+            return (True, f"no answer from health() within {thresholds.answer_within:g} s")
         case NoAnswer.FAILED:
             return (True, "its health() failed")
         case _:
             return None
 
 
-def _failures(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+def _failures(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
     failed, delivered = vitals.failed, max(vitals.failed, vitals.delivered)
-    if failed < rules.min_failures or failed / delivered < rules.degraded_failures:
+    if failed < thresholds.min_failures or failed / delivered < thresholds.degraded_failures:
         return None
-    return (failed / delivered >= rules.unhealthy_failures, f"{failed} of {delivered} messages failed")
+    return (failed / delivered >= thresholds.unhealthy_failures, f"{failed} of {delivered} deliveries failed")
 
 
-def _pace(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+def _pace(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
     # A handler that does not return is why nothing is finished, so the one reason is enough.
-    if vitals.blocked_for >= rules.slow_after:
-        return (vitals.blocked_for >= rules.stuck_after, f"a handler has not returned for {vitals.blocked_for:.0f} s")
-    if vitals.stalled_for >= rules.slow_after:
+    if vitals.blocked_for >= thresholds.slow_after:
+        return (vitals.blocked_for >= thresholds.stuck_after, f"a handler has not returned for {vitals.blocked_for:.0f} s")
+    if vitals.stalled_for >= thresholds.slow_after:
         reason = f"no message was finished for {vitals.stalled_for:.0f} s, and {vitals.queued} wait"
-        return (vitals.stalled_for >= rules.stuck_after, reason)
+        return (vitals.stalled_for >= thresholds.stuck_after, reason)
     return None
 
 
-def _mailbox(vitals: Vitals, rules: HealthRules) -> _Finding | None:
+def _mailbox(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
     if not vitals.capacity:
         return None
     filled, is_growing = vitals.queued / vitals.capacity, vitals.queued > vitals.queued_before
-    if filled < (rules.filling if is_growing else rules.full):
+    if filled < (thresholds.filling if is_growing else thresholds.full):
         return None
     return (False, f"its mailbox is {100 * vitals.queued // vitals.capacity} % full{' and growing' if is_growing else ''}")
 
 
-def _restarts(vitals: Vitals, rules: HealthRules) -> _Finding | None:
-    if vitals.restarts < rules.degraded_restarts:
+def _restarts(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
+    if vitals.restarts < thresholds.degraded_restarts:
         return None
     times = "once" if vitals.restarts == 1 else f"{vitals.restarts} times"
-    return (vitals.restarts >= rules.unhealthy_restarts, f"it was restarted {times} since the last poll")
+    return (vitals.restarts >= thresholds.unhealthy_restarts, f"it was restarted {times} since the last poll")
 
 
-def _breakers(vitals: Vitals, _: HealthRules) -> _Finding | None:
+def _breakers(vitals: Vitals, _: HealthThresholds) -> _Finding | None:
     if not vitals.open_breakers:
         return None
     return (False, "a circuit breaker is open" if vitals.open_breakers == 1 else f"{vitals.open_breakers} circuit breakers are open")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field, frozen, setters
 
 from actorkit.errors import SpecTypeError
 from actorkit.policy.checks import check_count, check_seconds, check_type, complaint
 from actorkit.policy.classifier import Classification, Classifier, retry_after
+from actorkit.policy.health_rules import HealthRule
 from actorkit.policy.retry import DEFAULT_SCHEDULES, ExponentialBackoffRetry, RetryPolicy, Schedule
 from actorkit.policy.rules import MAX_TRIES, RecoveryAction, Rule
 from actorkit.policy.taxonomy import ErrorCategory, ErrorContext, ErrorSeverity
 
 if TYPE_CHECKING:
     from random import Random
+
+R = TypeVar("R")
 
 
 class DeadLetterReason(StrEnum):
@@ -156,12 +159,19 @@ From the design's section on failures. Every row is bounded by the limits in `Re
 
 
 def _checked_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    expected = "Rules, such as (Rule(RecoveryAction.RETRY, exception=KeyError),)"
+    return _checked("rules", rules, Rule, "Rules, such as (Rule(RecoveryAction.RETRY, exception=KeyError),)")
+
+
+def _checked_health_rules(rules: Iterable[HealthRule]) -> tuple[HealthRule, ...]:
+    return _checked("health_rules", rules, HealthRule, "HealthRules, such as (HealthRule(HealthAction.RESTART),)")
+
+
+def _checked(field: str, rules: Iterable[R], kind: type[R], expected: str) -> tuple[R, ...]:
     try:
         given = tuple(rules)
     except TypeError:
-        raise SpecTypeError(complaint("RecoveryPolicy", "rules", rules, expected)) from None
-    return tuple(check_type("RecoveryPolicy", "rules", rule, Rule, expected) for rule in given)
+        raise SpecTypeError(complaint("RecoveryPolicy", field, rules, expected)) from None
+    return tuple(check_type("RecoveryPolicy", field, rule, kind, expected) for rule in given)
 
 
 # Not slotted and not wholly frozen, since users subclass it: theirs may have attributes, which then survive pickling.
@@ -175,6 +185,7 @@ class RecoveryPolicy:
         persistent: so many errors that a restart might cure, within so many seconds, make a restart of it.
         retry: which failures are retried, how often, after what waits.
         classifier: what kind of failure an exception is.
+        health_rules: what is done about an actor that does badly, although nothing may have failed; the first that is due decides.
 
     Raises:
         SpecTypeError: a value is of the wrong type.
@@ -186,6 +197,7 @@ class RecoveryPolicy:
     persistent: tuple[int, float] = (10, 60.0)
     retry: RetryPolicy = field(factory=RetryPolicy)
     classifier: Classifier = field(factory=Classifier)
+    health_rules: tuple[HealthRule, ...] = field(default=(), converter=_checked_health_rules)
     # Asked at every failure: the categories that are given up at the first, if nothing else speaks against it.
     _given_up: tuple[ErrorCategory, ...] = field(init=False, repr=False, default=())
 
@@ -316,7 +328,9 @@ class RecoveryPolicy:
         widths = [max(len(line[column]) for line in lines) for column in range(3)]
         table = ["  ".join([*map(str.ljust, line, widths), line[3]]) for line in lines]
         limit = f"No message is tried more than {MAX_TRIES} times. Where none is at fault, all but ESCALATE and LOG_AND_CONTINUE restarts."
-        return "\n".join([*table, limit, "Schedules:", *(f"  {line}" for line in str(self.retry).splitlines())])
+        schedules = ["Schedules:", *(f"  {line}" for line in str(self.retry).splitlines())]
+        health = ["Health:", *(f"  {rule}: {rule.action.name}" for rule in self.health_rules)] if self.health_rules else []
+        return "\n".join([*table, limit, *schedules, *health])
 
     def _is_bad_data(self, error: ErrorContext) -> bool:
         # By far the most failures: the last row of the table, found without going through all the others.

@@ -69,10 +69,7 @@ class Rule:
             raise SpecError(complaint("Rule", "exception", self.exception, "at least one exception type"))
         for one in self._exceptions():
             check_exception_type("Rule", "exception", one, "an exception type, or a tuple of them")
-        if self.component is not None:
-            check_type("Rule", "component", self.component, str, "a glob such as 'root/flights/*'")
-        if self.component == "":
-            raise SpecError(complaint("Rule", "component", self.component, "a glob such as 'root/flights/*'"))
+        check_component("Rule", self.component)
 
     def matches(self, error: ErrorContext) -> bool:
         """Whether the rule is about this failure."""
@@ -80,7 +77,7 @@ class Rule:
             (self.category is None or self.category is error.category)
             and (self.severity is None or self.severity is error.severity)
             and (self.exception is None or self._is_about(error.exception))
-            and (self.component is None or self._is_at(error.component_name))
+            and is_at(error.component_name, self.component)
         )
 
     def _is_about(self, exception: BaseException | None) -> bool:
@@ -89,10 +86,6 @@ class Rule:
             return exception is not None
         # Trio wraps even a lone failure of a nursery; but a rule about one member must not swallow another.
         return isinstance(exception, BaseExceptionGroup) and all(isinstance(leaf, types) for leaf in leaves(exception))
-
-    def _is_at(self, path: str) -> bool:
-        pattern = self.component or ""
-        return fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(path.rpartition("/")[2], pattern))
 
     def _exceptions(self) -> tuple[type[BaseException], ...]:
         if self.exception is None:
@@ -107,3 +100,24 @@ class Rule:
             "component": self.component,
         }
         return ", ".join(f"{name} {value}" for name, value in given.items() if value) or "any failure"
+
+
+def check_component(owner: str, component: object) -> None:
+    """A glob that says which actors a rule is about, or None.
+
+    Raises:
+        SpecTypeError: it is anything else.
+        SpecError: it is empty.
+    """
+    expected = "a glob such as 'root/flights/*'"
+    if component is not None:
+        check_type(owner, "component", component, str, expected)
+    if component == "":
+        raise SpecError(complaint(owner, "component", component, expected))
+
+
+def is_at(path: str, component: str | None) -> bool:
+    """Whether this glob is about the actor at this path. One without "/" is about names as well; None, about all."""
+    if component is None or fnmatchcase(path, component):
+        return True
+    return "/" not in component and fnmatchcase(path.rpartition("/")[2], component)

@@ -11,10 +11,10 @@ from attrs import evolve
 from hypothesis import given, strategies as st
 
 from actorkit.errors import SpecError, SpecTypeError
-from actorkit.policy.health import Health, HealthRules, HealthStatus, NoAnswer, Vitals, assess, roll_up
+from actorkit.policy.health import Health, HealthStatus, HealthThresholds, NoAnswer, Vitals, assess, roll_up
 
 HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN = HealthStatus
-RULES = HealthRules()
+THRESHOLDS = HealthThresholds()
 
 
 def known(**others: Any) -> Vitals:
@@ -25,14 +25,14 @@ def known(**others: Any) -> Vitals:
     ("vitals", "status", "reason"),
     [
         # Failures
-        (known(delivered=20, failed=12), UNHEALTHY, "12 of 20 messages failed"),
-        (known(delivered=20, failed=10), UNHEALTHY, "10 of 20 messages failed"),
-        (known(delivered=20, failed=9), DEGRADED, "9 of 20 messages failed"),
-        (known(delivered=30, failed=3), DEGRADED, "3 of 30 messages failed"),
+        (known(delivered=20, failed=12), UNHEALTHY, "12 of 20 deliveries failed"),
+        (known(delivered=20, failed=10), UNHEALTHY, "10 of 20 deliveries failed"),
+        (known(delivered=20, failed=9), DEGRADED, "9 of 20 deliveries failed"),
+        (known(delivered=30, failed=3), DEGRADED, "3 of 30 deliveries failed"),
         (known(delivered=31, failed=3), HEALTHY, None),
         (known(delivered=2, failed=2), HEALTHY, None),
-        (known(delivered=3, failed=3), UNHEALTHY, "3 of 3 messages failed"),
-        (known(delivered=0, failed=3), UNHEALTHY, "3 of 3 messages failed"),
+        (known(delivered=3, failed=3), UNHEALTHY, "3 of 3 deliveries failed"),
+        (known(delivered=0, failed=3), UNHEALTHY, "3 of 3 deliveries failed"),
         # Pace
         (known(blocked_for=14.9), HEALTHY, None),
         (known(blocked_for=15.0), DEGRADED, "a handler has not returned for 15 s"),
@@ -75,18 +75,18 @@ def known(**others: Any) -> Vitals:
     ids=str,
 )
 def test_each_thing_known_is_judged_and_told(vitals: Vitals, status: HealthStatus, reason: str | None) -> None:
-    assert assess(vitals, RULES) == Health(status, () if reason is None else (reason,))
+    assert assess(vitals, THRESHOLDS) == Health(status, () if reason is None else (reason,))
 
 
 def test_the_worst_counts_and_is_told_first() -> None:
     vitals = known(delivered=20, failed=4, queued=100, queued_before=90, capacity=100, restarts=3, open_breakers=1, own=DEGRADED)
 
-    assert assess(vitals, RULES) == Health(
+    assert assess(vitals, THRESHOLDS) == Health(
         UNHEALTHY,
         (
             "it was restarted 3 times since the last poll",
             "its health() says degraded",
-            "4 of 20 messages failed",
+            "4 of 20 deliveries failed",
             "its mailbox is 100 % full and growing",
             "a circuit breaker is open",
         ),
@@ -115,7 +115,7 @@ _VITALS = st.builds(
 
 @given(_VITALS)
 def test_it_is_unknown_if_not_eligible_and_has_reasons_unless_healthy(vitals: Vitals) -> None:
-    health = assess(vitals, RULES)
+    health = assess(vitals, THRESHOLDS)
 
     assert (health.status is UNKNOWN) is not vitals.is_eligible
     assert (health.status is HEALTHY) is (not health.reasons)
@@ -123,27 +123,27 @@ def test_it_is_unknown_if_not_eligible_and_has_reasons_unless_healthy(vitals: Vi
 
 @given(_VITALS)
 def test_nothing_that_gets_worse_makes_it_better(vitals: Vitals) -> None:
-    before = assess(vitals, RULES).status
+    before = assess(vitals, THRESHOLDS).status
 
     for worse in (
         evolve(vitals, failed=vitals.failed + 1),
         evolve(vitals, queued=vitals.queued + 1),
-        evolve(vitals, stalled_for=vitals.stalled_for + 50 if vitals.blocked_for < RULES.slow_after else vitals.stalled_for),
+        evolve(vitals, stalled_for=vitals.stalled_for + 50 if vitals.blocked_for < THRESHOLDS.slow_after else vitals.stalled_for),
         evolve(vitals, blocked_for=max(60.0, vitals.blocked_for + 50)),
         evolve(vitals, restarts=vitals.restarts + 1),
         evolve(vitals, open_breakers=vitals.open_breakers + 1),
         evolve(vitals, own=UNHEALTHY),
     ):
-        assert not before.is_worse_than(assess(worse, RULES).status)
+        assert not before.is_worse_than(assess(worse, THRESHOLDS).status)
 
 
-def test_other_rules_judge_otherwise() -> None:
-    rules = HealthRules(min_failures=1, unhealthy_failures=0.9, degraded_restarts=5, unhealthy_restarts=5, answer_within=0.25)
+def test_other_thresholds_judge_otherwise() -> None:
+    others = HealthThresholds(min_failures=1, unhealthy_failures=0.9, degraded_restarts=5, unhealthy_restarts=5, answer_within=0.25)
 
-    assert assess(known(delivered=1, failed=1), rules).status is UNHEALTHY
-    assert assess(known(delivered=20, failed=12), rules).status is DEGRADED
-    assert assess(known(restarts=4), rules).status is HEALTHY
-    assert assess(known(own=NoAnswer.LATE), rules).reasons == ("no answer from health() within 0.25 s",)
+    assert assess(known(delivered=1, failed=1), others).status is UNHEALTHY
+    assert assess(known(delivered=20, failed=12), others).status is DEGRADED
+    assert assess(known(restarts=4), others).status is HEALTHY
+    assert assess(known(own=NoAnswer.LATE), others).reasons == ("no answer from health() within 0.25 s",)
 
 
 # The order, and wholes
@@ -183,7 +183,7 @@ def test_ten_thousand_are_judged_in_no_time() -> None:
     ill = known(delivered=20, failed=12, queued=97, capacity=100, restarts=1)
 
     begin = process_time()
-    roll_up(assess(ill if each % 10 == 0 else well, RULES) for each in range(10_000))
+    roll_up(assess(ill if each % 10 == 0 else well, THRESHOLDS) for each in range(10_000))
 
     # Some 15 ms; the rest is for machines that are slow or busy.
     assert process_time() - begin < 0.25
@@ -195,7 +195,7 @@ def test_ten_thousand_are_judged_in_no_time() -> None:
 @pytest.mark.parametrize(
     ("values", "error", "text"),
     [
-        ({"min_failures": 0}, SpecError, "HealthRules: min_failures = 0: expected a whole number, 1 or more"),
+        ({"min_failures": 0}, SpecError, "HealthThresholds: min_failures = 0: expected a whole number, 1 or more"),
         ({"min_failures": 1.5}, SpecTypeError, "min_failures = 1.5"),
         ({"degraded_failures": 0.0}, SpecError, "degraded_failures = 0.0: expected a share, more than 0 and at most 1"),
         ({"unhealthy_failures": 1.1}, SpecError, "unhealthy_failures = 1.1"),
@@ -213,6 +213,6 @@ def test_ten_thousand_are_judged_in_no_time() -> None:
 )
 def test_a_wrong_rule_is_named_with_its_value(values: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error) as caught:
-        HealthRules(**values)
+        HealthThresholds(**values)
     assert type(caught.value) is error
     assert text in str(caught.value)
