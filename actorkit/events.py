@@ -691,6 +691,7 @@ class IncidentReport:
 
     Attributes:
         began_at: UTC.
+        outcome: how it ended, for people: "back to normal", "ended by an operator" or "the system was stopped".
         lasted: seconds.
         relapses: how often recovery began too early.
         causes: the likely ones.
@@ -702,6 +703,7 @@ class IncidentReport:
     """
 
     began_at: datetime
+    outcome: str
     lasted: float
     relapses: int
     causes: tuple[str, ...]
@@ -725,13 +727,13 @@ class IncidentReport:
 
 @frozen
 class EmergencyEnded(Event):
-    """The system is back at its own rate; `report` has the whole story."""
+    """The system is back at its own rate, or has been stopped; `report` has the whole story."""
 
     level: ClassVar[int] = WARNING
     report: IncidentReport
 
     def __str__(self) -> str:
-        return f"the emergency is over\n{self.report}"
+        return f"the emergency is over: {self.report.outcome}\n{self.report}"
 
 
 @frozen

@@ -10,7 +10,12 @@ from actorkit._runtime.run import _run
 
 
 async def run_inside(
-    tree: SupervisorSpec | ChildSpec[Any], *, seed: int | None = None, keep: bool = False, store: Store | None = None
+    tree: SupervisorSpec | ChildSpec[Any],
+    *,
+    seed: int | None = None,
+    keep: bool = False,
+    store: Store | None = None,
+    handle_signals: bool = False,
 ) -> RunReport:
-    """As `run(tree)`, without signals."""
-    return await _run(partial(System, tree, seed=seed, store=store), keep=keep, handle_signals=False)
+    """As `run(tree)`, without signals unless the test asks for them."""
+    return await _run(partial(System, tree, seed=seed, store=store), keep=keep, handle_signals=handle_signals)

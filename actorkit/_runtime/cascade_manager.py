@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.specs import SupervisorSpec
     from actorkit.messages import Exit
+    from actorkit.policy.recovery import DeadLetterReason
 
 AT_ONCE: Final = 50
 """Components whose dependencies are looked up in a row; then others have their turn."""
@@ -244,7 +245,7 @@ class CascadeManager(Supervisor):
                 case Escalated():
                     self._tell(EmergencyEscalated(self.path, change.phase, change.lasted, change.unhealthy, change.eligible))
                 case Resolved():
-                    self._resolve(change)
+                    self._report_incident("ended by an operator" if change.aborted else "back to normal", change.relapses)
 
     def _put_in_force(self) -> None:
         """Does what the present phase asks for: what its beginning did, if that was made undone since, too."""
@@ -288,10 +289,9 @@ class CascadeManager(Supervisor):
     def _step(self, rate: float, step: int) -> None:
         self._tell(RecoveryStepped(self.path, step, rate))
 
-    def _resolve(self, change: Resolved) -> None:
-        self._note("aborted by an operator" if change.aborted else "back to normal")
+    def _report_incident(self, outcome: str, relapses: int) -> None:
         if self._incident is not None:
-            report = self._incident.report(change)
+            report = self._incident.report(outcome, relapses)
             self._incident = None
             self.kernel.events.publish(EmergencyEnded(self.path, report))
 
@@ -339,6 +339,11 @@ class CascadeManager(Supervisor):
     async def stop(self, reason: Any, deadline: float) -> None:
         self.let_go()
         await super().stop(reason, deadline)
+
+    def retire_all(self, why: DeadLetterReason) -> None:
+        """The system has ended, also in the middle of an emergency."""
+        super().retire_all(why)
+        self._report_incident("the system was stopped", self._cascade.relapses)
 
     # ------------------------------------------------------------------------------------------------ the root of the tree
 

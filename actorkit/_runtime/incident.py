@@ -9,7 +9,6 @@ from actorkit.events import IncidentReport
 
 if TYPE_CHECKING:
     from actorkit._runtime.kernel import Kernel
-    from actorkit.policy.cascade import Resolved
 
 MOST_NOTED: Final = 1_000
 """Entries in the report of an incident: one that lasts for days, with components that come and go, is not to fill the memory."""
@@ -37,13 +36,15 @@ class Incident:
         if len(self._timeline) < MOST_NOTED:
             self._timeline.append((self._kernel.now() - self._began, what))
 
-    def report(self, change: Resolved) -> IncidentReport:
+    def report(self, outcome: str, relapses: int) -> IncidentReport:
         """All of it, at its end."""
+        self.note(outcome)
         dropped, dead_lettered = self._given_up()
         return IncidentReport(
             began_at=self._began_at,
-            lasted=change.lasted,
-            relapses=change.relapses,
+            outcome=outcome,
+            lasted=self._kernel.now() - self._began,
+            relapses=relapses,
             causes=tuple(self._causes),
             reached=tuple(self._reached),
             timeline=tuple(self._timeline),
