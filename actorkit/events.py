@@ -627,10 +627,8 @@ class EmergencyBegan(Event):
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        how_many = f"{self.unhealthy} of {self.eligible} components are unhealthy"
-        why = {"spreading": f"failure spreads, {how_many}", "operator": f"an operator has asked for it, {how_many}"}
         lines = [
-            f"emergency: {why.get(self.trigger, how_many)}; likely cause: {', '.join(self.causes) or 'unknown'}",
+            f"emergency: {_why(self.trigger, self.unhealthy, self.eligible)}; likely cause: {', '.join(self.causes) or 'unknown'}",
             "sources are slowed down, mail for unhealthy components waits, nothing is dropped",
         ]
         if self.radius:
@@ -639,11 +637,17 @@ class EmergencyBegan(Event):
         return "\n".join([*lines, *self.reasons])
 
 
+def _why(trigger: str, unhealthy: int, eligible: int) -> str:
+    how_many = f"{unhealthy} of {eligible} components are unhealthy"
+    return {"spreading": f"failure spreads, {how_many}", "operator": f"an operator has asked for it, {how_many}"}.get(trigger, how_many)
+
+
 @frozen
 class EmergencyRelapsed(Event):
     """Recovery began too early: the emergency goes on, and has to be calm for so long now."""
 
     level: ClassVar[int] = ERROR
+    trigger: str
     step: int
     unhealthy: int
     eligible: int
@@ -651,10 +655,8 @@ class EmergencyRelapsed(Event):
     stabilisation: float
 
     def __str__(self) -> str:
-        return (
-            f"emergency again: {self.unhealthy} of {self.eligible} components are unhealthy (relapse {self.relapses});"
-            f" it has to be calm for {self.stabilisation:g} s before sources speed up"
-        )
+        why = _why(self.trigger, self.unhealthy, self.eligible)
+        return f"emergency again: {why} (relapse {self.relapses}); it has to be calm for {self.stabilisation:g} s before sources speed up"
 
 
 @frozen
@@ -696,7 +698,8 @@ class IncidentReport:
         relapses: how often recovery began too early.
         causes: the likely ones.
         reached: components that need those.
-        timeline: what happened, with the seconds since it began.
+        timeline: what happened, with the seconds since it began; 1,000 entries at most.
+        left_out: how many more entries there were, in the middle.
         most_held: messages that waited for unhealthy components, at most.
         lost: messages that were dropped meanwhile, by ports that were declared to do so.
         dead_lettered: messages that were given up meanwhile, and are kept.
@@ -712,6 +715,7 @@ class IncidentReport:
     most_held: int
     lost: int
     dead_lettered: int = 0
+    left_out: int = 0
 
     def __str__(self) -> str:
         began = f"{self.began_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -722,7 +726,10 @@ class IncidentReport:
             f"reached     {', '.join(self.reached) or 'nobody else'}",
             f"messages    {self.most_held:,} held at most, {self.dead_lettered:,} dead-lettered, {self.lost:,} lost",
         ]
-        return "\n".join([*head, *(f"{seconds:8.1f} s  {what}" for seconds, what in self.timeline)])
+        lines = [f"{seconds:8.1f} s  {what}" for seconds, what in self.timeline]
+        if self.left_out:
+            lines.insert(len(lines) // 2, f"            ... {self.left_out:,} more ...")
+        return "\n".join([*head, *lines])
 
 
 @frozen

@@ -25,7 +25,8 @@ class Aside:
     fails has not stashed anything, and its message meets the recovery policy as any other.
 
     The mail of a paused port stays in its queue. Its entries in `cell.arrivals` stay as well, until their turn comes; then
-    they go to `_shelf` (see `AttentiveQueue`), so that what is still in `arrivals` came later.
+    they go to `_shelf` (see `AttentiveQueue`), so that what is still in `arrivals` came later. So do those of a port that an
+    emergency holds (see `Gates`).
     """
 
     __slots__ = ("_cell", "_shelf", "_stashed", "marked")
@@ -43,7 +44,7 @@ class Aside:
 
     @property
     def shelved(self) -> int:
-        """How many messages of paused ports have had their turn."""
+        """How many messages of ports that are paused, or held, have had their turn."""
         return len(self._shelf)
 
     @property
@@ -53,7 +54,7 @@ class Aside:
 
     @property
     def shelf(self) -> list[Mailbox]:
-        """The entries of paused ports that have had their turn, in order."""
+        """Their entries, in order."""
         return list(self._shelf)
 
     def stashed(self, mailbox: Mailbox) -> int:
@@ -137,7 +138,7 @@ class Aside:
         return False
 
     def unshelve(self) -> None:
-        """The entries of paused ports are back in `arrivals`, at its head, until their turn comes again."""
+        """The entries of ports that are paused, or held, are back in `arrivals`, at its head, until their turn comes again."""
         self._cell.arrivals.extendleft(reversed(self._shelf))
         self._shelf.clear()
 

@@ -62,6 +62,8 @@ class BatchCell(Cell):
         life = self.life
         while limit and not self.stop and self.life is life:
             limit -= 1
+            if self._collecting is not None and self._must_wait(self._collecting):
+                self._return_collected()
             port = self.arrivals[0] if self.arrivals else None
             if self._divided is not None and self._parts:
                 await self._handle_part(self._divided, life)
@@ -71,6 +73,8 @@ class BatchCell(Cell):
                 break
             elif port.is_paused:
                 self.arrivals.popleft().queue.popleft()  # sets that entry aside
+            elif self._must_wait(port):
+                self.set_aside().shelve(self.arrivals.popleft())
             elif port.settings.batch is None:
                 await super().handle(1)
             else:
@@ -122,6 +126,10 @@ class BatchCell(Cell):
             self._return_parts()
         elif self._is_admitted(port, len(self._parts[0])):
             await self._handle_items(port, self._parts.popleft(), life)
+
+    def _must_wait(self, port: Mailbox) -> bool:
+        """Whether messages of this port step aside for now, so that those of others pass."""
+        return self.gates is not None and self.gates.must_wait(port)
 
     def _is_admitted(self, port: Mailbox, messages: int) -> bool:
         """Whether these may be handled now: see `Gates`."""

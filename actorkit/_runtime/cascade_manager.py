@@ -4,7 +4,7 @@ At each poll it judges all components (health_monitor.py). A pure machine (polic
 system is; here that is done:
 
     EMERGENCY    sources at a fraction of their recent rate, mail for unhealthy components waits      emergency.py
-                 one event with the likely cause and whom it reaches; what is down recovers in order of dependency
+                 one event with the likely cause and whom it reaches; what crashes is restarted in order of dependency
     RECOVERING   mail is let through, and sources speed up step by step
     NORMAL       all is as ever, and the incident is reported
 
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import checkpoint
 
-from actorkit._runtime.dependencies import needs_of
+from actorkit._runtime.dependencies import all_needs, needs_of
 from actorkit._runtime.emergency import Emergency
 from actorkit._runtime.graph import DependencyGraph, graph_of
-from actorkit._runtime.grouping import Group
-from actorkit._runtime.groups import GroupCell
+from actorkit._runtime.groups import GroupCell, actors_of
 from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
-from actorkit._runtime.incident import Incident
+from actorkit._runtime.incident import MOST_NAMED, Incident, named
+from actorkit._runtime.restart_spacing import RestartSpacing
 from actorkit._runtime.supervisor import Supervisor
 from actorkit.errors import ActorkitError, SupervisionError
 from actorkit.events import (
@@ -54,10 +54,9 @@ from actorkit.policy.cascade import (
 from actorkit.policy.dependencies import SPREADING_FROM, blast_radius, likely_causes, spreading
 from actorkit.policy.health import HealthStatus, HealthThresholds
 from actorkit.policy.health_rules import HealthAction
-from actorkit.policy.restart_storm import RestartPace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.child import Child
@@ -68,8 +67,6 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 50
 """Components whose dependencies are looked up in a row; then others have their turn."""
-MOST_NAMED: Final = 20
-"""Components that an event names; the rest is counted."""
 WATCH_AGAIN: Final = (0.1, 60.0)
 """Seconds until a watch that failed begins anew: at first, doubled each time, and at most."""
 
@@ -87,11 +84,9 @@ class CascadeManager(Supervisor):
         self._unhealthy: dict[Cell, None] = {}  # at the last poll
         self._incident: Incident | None = None
         self._let_go_at = math.inf  # while the watch is down
-        self._restarts: RestartPace | None = None
-        self._paced_for = -1  # so many children
         if self.is_watching:
-            kernel.restart_delay = self._restart_delay
-            kernel.holds_mail = lambda: self._emergency.holds_mail
+            kernel.restart_delay = RestartSpacing(kernel).delay
+            kernel.has_held_work = lambda: self._emergency.has_held_work
 
     @staticmethod
     def settings(
@@ -170,8 +165,9 @@ class CascadeManager(Supervisor):
         """Starts the tree, and begins to watch it."""
         await super().start()
         if self.is_watching:
-            self._cascade = Cascade(self._settings, self.kernel.now())
-            self._emergency.note_sources()
+            if self.phase is CascadePhase.NORMAL:  # nobody has forced an emergency while it started
+                self._cascade = Cascade(self._settings, self.kernel.now())
+            self._emergency.look()
             self.kernel.launch(self._watch)
 
     async def _watch(self) -> None:
@@ -198,14 +194,15 @@ class CascadeManager(Supervisor):
             self._let_go_at = min(self._let_go_at, self.kernel.now() + self._cascade.stabilisation)
 
     async def _poll(self) -> None:
-        self._emergency.note_sources()
+        self._emergency.look()
         found = await self.monitor.look()
-        if self.kernel.is_closing:
-            return
         before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
         eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
         spreads = len(self._unhealthy) >= SPREADING_FROM and await self._spreads(before)
-        self._note_health(before)
+        if self.kernel.is_closing:
+            return
+        if self._incident is not None:
+            self._incident.note_health(before, self._unhealthy)
         self._apply(self._cascade.tick(self.kernel.now(), len(self._unhealthy), eligible, spreading=spreads))
         self._obey_rules()
 
@@ -215,14 +212,16 @@ class CascadeManager(Supervisor):
             health = self.monitor.of(cell)
             self.kernel.events.publish(HealthRuleApplied(cell.path, action, health.status, health.reasons))
             if action is HealthAction.THROTTLE:
-                cell.slow_down()
+                for each in actors_of(cell):
+                    each.gated().slow_down()
             else:
                 cell.recovery.is_unwell("; ".join(health.reasons), set_aside=action is HealthAction.SET_ASIDE)
 
     async def _spreads(self, before: dict[Cell, None]) -> bool:
         needs: dict[Cell, Sequence[Cell]] = {}
+        looked_up: dict[Any, list[Cell]] = {}
         for number, cell in enumerate(list(self._unhealthy), 1):
-            needs[cell] = needs_of(self.kernel, cell)
+            needs[cell] = needs_of(self.kernel, cell, looked_up)
             if number % AT_ONCE == 0:
                 await checkpoint()
         return spreading(self._unhealthy, before, needs)
@@ -230,18 +229,22 @@ class CascadeManager(Supervisor):
     # ------------------------------------------------------------------------------------------------ what is done
 
     def _apply(self, changes: Iterable[Change]) -> None:
-        self._note_held()
+        if self._incident is not None:
+            self._incident.most_held = max(self._incident.most_held, self._emergency.held_messages)
         self._put_in_force()  # first of all: what is told about it may fail
         for change in changes:
             match change:
                 case EnteredEmergency():
                     self._enter(change)
+                    self._restart_in_order()
                 case Relapsed():
-                    self._relapse(change)
+                    how_many = change.unhealthy, change.eligible, change.relapses, self._cascade.stabilisation
+                    self._tell(EmergencyRelapsed(self.path, change.trigger.value, change.step, *how_many))
+                    self._restart_in_order()
                 case BeganRecovery():
-                    self._step(change.rate, 0)
+                    self._tell(RecoveryStepped(self.path, 0, change.rate))
                 case SteppedUp():
-                    self._step(change.rate, change.step)
+                    self._tell(RecoveryStepped(self.path, change.step, change.rate))
                 case Escalated():
                     self._tell(EmergencyEscalated(self.path, change.phase, change.lasted, change.unhealthy, change.eligible))
                 case Resolved():
@@ -259,35 +262,14 @@ class CascadeManager(Supervisor):
             self._emergency.let_go()
 
     def _enter(self, change: EnteredEmergency) -> None:
-        needs = {cell: needs_of(self.kernel, cell) for cell in self.kernel.cells.values()}
+        needs = all_needs(self.kernel)
         circles = likely_causes(self._unhealthy, needs)
         causes = [" and ".join(cell.path for cell in circle) for circle in circles]
-        at_fault = [cell for circle in circles for cell in circle]
-        reached = list(dict.fromkeys(each for cell in at_fault for each in blast_radius(cell, needs) if each not in at_fault))
-        if self._incident is None:
-            self._incident = Incident(self.kernel, causes, [cell.path for cell in reached])
+        reached = [cell.path for cell in blast_radius((cell for circle in circles for cell in circle), needs)]
+        self._incident = Incident(self.kernel, causes, reached)
         reasons = tuple(f"{cell.path}: {'; '.join(self.monitor.of(cell).reasons)}" for cell in list(self._unhealthy)[:MOST_NAMED])
-        self._tell(
-            EmergencyBegan(
-                self.path,
-                change.trigger.value,
-                change.unhealthy,
-                change.eligible,
-                tuple(causes[:MOST_NAMED]),
-                tuple(cell.path for cell in reached[:MOST_NAMED]),
-                len(reached),
-                reasons,
-            )
-        )
-        self._recover()
-
-    def _relapse(self, change: Relapsed) -> None:
-        stabilisation = self._cascade.stabilisation
-        self._tell(EmergencyRelapsed(self.path, change.step, change.unhealthy, change.eligible, change.relapses, stabilisation))
-        self._recover()
-
-    def _step(self, rate: float, step: int) -> None:
-        self._tell(RecoveryStepped(self.path, step, rate))
+        named = tuple(causes[:MOST_NAMED]), tuple(reached[:MOST_NAMED]), len(reached), reasons
+        self._tell(EmergencyBegan(self.path, change.trigger.value, change.unhealthy, change.eligible, *named))
 
     def _report_incident(self, outcome: str, relapses: int) -> None:
         if self._incident is not None:
@@ -300,35 +282,25 @@ class CascadeManager(Supervisor):
         self._note(str(event).partition("\n")[0])
         self.kernel.events.publish(event)
 
-    def _note_health(self, before: Iterable[Cell]) -> None:
-        """Puts into the report what has changed since the last poll."""
-        for what, cells, others in ("now unhealthy", self._unhealthy, before), ("not unhealthy any more", before, self._unhealthy):
-            if changed := [cell.path for cell in cells if cell not in others]:
-                self._note(f"{what}: {_named(changed)}")
-
     def _note(self, what: str) -> None:
         if self._incident is not None:
             self._incident.note(what)
 
-    def _note_held(self) -> None:
-        if self._incident is not None:
-            self._incident.most_held = max(self._incident.most_held, self._emergency.held_messages)
-
-    def _recover(self) -> None:
-        """Those that keep crashing recover in order of dependency: the others are not to meet them half up.
+    def _restart_in_order(self) -> None:
+        """Those that keep crashing are restarted in order of dependency: the others are not to meet them half up.
 
         Pools and keyed actors have members that come and go by themselves.
         """
         failed = [cell for cell in self._unhealthy if self.monitor.has_restarted(cell) and not isinstance(cell, GroupCell)]
         if failed:
-            self.kernel.launch(self._recover_in_order, failed)
+            self.kernel.launch(self._restart_all, failed)
 
-    async def _recover_in_order(self, failed: list[Cell]) -> None:
-        self._note(f"recovers in order of dependency: {_named([cell.path for cell in failed])}")
+    async def _restart_all(self, failed: list[Cell]) -> None:
+        self._note(f"restarts in order of dependency: {named(failed)}")
         try:
-            await self.kernel.system.checkpoints.coordinated_recovery([cell.ref for cell in failed])
+            await self.kernel.system.checkpoints.restart_in_order(failed)
         except ActorkitError as error:  # one could not be started: its supervisor goes on with that
-            self._note(f"could not recover all: {error}")
+            self._note(f"could not restart all: {error}")
         except Exception as error:
             self._failed(error)
 
@@ -347,18 +319,6 @@ class CascadeManager(Supervisor):
 
     # ------------------------------------------------------------------------------------------------ the root of the tree
 
-    def _restart_delay(self, now: float) -> float:
-        """Seconds that one more restart in this system has to wait: see policy/restart_storm.py."""
-        children = len(self.kernel.cells)
-        if self._restarts is None or children != self._paced_for:
-            budgets = [budget for each in self.kernel.supervisors.values() for budget in _budgets(each)]
-            if self._restarts is None:
-                self._restarts = RestartPace(children, budgets)
-            else:
-                self._restarts.resize(now, children, budgets)
-            self._paced_for = children
-        return self._restarts.admit(now)
-
     async def child_exited(self, child: Child, exit: Exit) -> None:
         """The top tree has ended by itself, or given up."""
         if not child.is_running or exit.incarnation != child.number:
@@ -373,20 +333,3 @@ class CascadeManager(Supervisor):
         else:
             await self._ended(child, exit)
             self.kernel.system.top_ended()
-
-
-def _named(paths: list[str]) -> str:
-    more = len(paths) - MOST_NAMED
-    return f"{', '.join(paths[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
-
-
-def _budgets(supervisor: Supervisor) -> Iterator[tuple[int, float]]:
-    """How many restarts in how many seconds it allows, and its children's own budgets; in pools and keyed groups, each child has one."""
-    spec = supervisor.spec
-    if isinstance(supervisor, Group):
-        yield (spec.max_restarts or 0) * len(supervisor.children), spec.within or 1.0
-        return
-    yield spec.max_restarts or 0, spec.within or 1.0
-    for child in supervisor.children.values():
-        if child.budget is not None:
-            yield child.budget.max_restarts, child.budget.within

@@ -414,18 +414,18 @@ class Cell:
             for mailbox in self.mailboxes.values():
                 mailbox.overflow.go_on(mailbox)
 
-    def slow_down(self) -> None:
-        """Something has run out: see `Gates.slow_down`."""
+    def gated(self) -> Gates:
+        """Its gates, made if it has none."""
         if self.gates is None:
             self.gates, self.stop = Gates(self), True  # the rest of this batch has to pass them as well
-        self.gates.slow_down(self.recovery.delivered)
+        return self.gates
 
     # ------------------------------------------------------------------------------------------------ rest, and the end
 
     @property
     def has_mail(self) -> bool:
         """Whether a message is queued, in hand, or waits to be tried again; what is set aside does not count."""
-        if self.port is not None or self.arrivals or (self.gates is not None and self.gates.holds_mail):
+        if self.port is not None or self.arrivals or (self.gates is not None and self.gates.has_shelved):
             return True
         for mailbox in self.mailboxes.values():  # noqa: SIM110  # asked of every actor, over and over; `any` takes five times as long
             if mailbox.parked:

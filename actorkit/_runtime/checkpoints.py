@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ class CheckpointRecoveryManager:
             raise patient.failure
         checkpoint = _restored_from(patient)
         if checkpoint is None:
-            tried = ", ".join(each.title for each in patient.states)
+            tried = ", ".join(each.title for each in patient.states or ())
             raise NoCheckpointError(f"{cell.path} could be restored from none of {tried}, and was started afresh; see StateNotRestored")
         return checkpoint
 
@@ -107,14 +108,33 @@ class CheckpointRecoveryManager:
         """
         cells = [self._cell("coordinated_recovery", ref, stateful=False) for ref in refs]
         patients = {cell: Patient(cell, child_of(cell), await self._kept.states_of(cell)) for cell in dict.fromkeys(cells)}
+        return {each.cell.path: _restored_from(each) for each in await self._recover(patients)}
+
+    async def restart_in_order(self, cells: Iterable[Cell]) -> None:
+        """Restarts these actors together, each after those that it depends on, with the states that any restart gives them.
+
+        Who has been stopped, set aside or deleted meanwhile is left alone.
+
+        Raises:
+            SupervisionError: some could not be started, and their supervisors deal with that; all others were.
+        """
+        patients: dict[Cell, Patient] = {}
+        for cell in cells:
+            with suppress(CheckpointError):  # it is gone
+                patients[cell] = Patient(cell, child_of(cell), None)
+        await self._recover(patients)
+
+    async def _recover(self, patients: Mapping[Cell, Patient]) -> tuple[Patient, ...]:
+        """Does it, and says in which order."""
         order = recovery_order([node_of(cell) for cell in patients], lambda node: needs_of(self._kernel, node))
         units = [tuple(each for cell, each in patients.items() if node_of(cell) in nodes) for nodes in order]
         await self._recoveries.do("a coordinated recovery", list(patients), partial(self._recoveries.recover, units))
-        failed = [each for unit in units for each in unit if each.failure is not None]
+        recovered = tuple(each for unit in units for each in unit)
+        failed = [each for each in recovered if each.failure is not None]
         if failed:
             paths = ", ".join(each.cell.path for each in failed)
             raise SupervisionError(f"{paths} could not be started again; all others were recovered") from failed[0].failure
-        return {each.cell.path: _restored_from(each) for unit in units for each in unit}
+        return recovered
 
     async def create_cut(self, timeout: float = 30.0) -> Cut:
         """Keeps the states of all actors, their messages, timers and sources' positions, all as they are at one moment.

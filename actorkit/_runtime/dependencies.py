@@ -21,13 +21,21 @@ def node_of(cell: Cell) -> Cell:
     return cell.group if isinstance(cell, MemberCell) else cell
 
 
-def needs_of(kernel: Kernel, cell: Cell) -> list[Cell]:
-    """The actors, or groups, that this one needs."""
+def needs_of(kernel: Kernel, cell: Cell, looked_up: dict[Any, list[Cell]] | None = None) -> list[Cell]:
+    """The actors, or groups, that this one needs. `looked_up` keeps what `depends_on` names, where this is asked of many."""
     found = [mailbox.cell for outlet in cell.outlets.values() for mailbox in outlet.reach()]
-    for spec in _specs_of(cell):
-        for each in spec.depends_on:
-            found += _found(kernel, each)
+    looked_up = {} if looked_up is None else looked_up
+    for what in [what for spec in _specs_of(cell) for what in spec.depends_on]:
+        if what not in looked_up:
+            looked_up[what] = _found(kernel, what)
+        found += looked_up[what]
     return [node for node in dict.fromkeys(map(node_of, found)) if node is not cell]
+
+
+def all_needs(kernel: Kernel) -> dict[Cell, list[Cell]]:
+    """The same of all."""
+    looked_up: dict[Any, list[Cell]] = {}
+    return {cell: needs_of(kernel, cell, looked_up) for cell in kernel.cells.values() if node_of(cell) is cell}
 
 
 def check_dependencies(kernel: Kernel) -> None:

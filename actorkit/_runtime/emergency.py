@@ -1,6 +1,6 @@
 """What is done in an emergency: sources are slowed down, and mail for unhealthy components waits, so that all else can drain.
 
-Nothing is refused, and nothing is dropped. A port that is held takes messages whatever its capacity, and its actor
+Nothing is refused, and nothing is dropped. A port that is held takes very many more messages than its capacity, and its actor
 handles but a few of them: so those who send to it work off what they have, and it has less to do while it comes back.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorkit._runtime.doors import MemberMailbox
-from actorkit._runtime.gates import Gates
-from actorkit._runtime.groups import GroupCell
+from actorkit._runtime.gates import Hold
+from actorkit._runtime.groups import GroupCell, actors_of
 from actorkit._runtime.pace import Pace
 from actorkit._runtime.source_rates import SourceRates, renew
 from actorkit.policy.overflow import OverflowStrategy
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
 
-LIFT: Final = 2**40
-"""What is added to the capacity of a held port."""
+LIFT: Final = 100_000
+"""What is added to the capacity of a held port. Beyond it senders wait as ever: an emergency of hours is not to fill the memory."""
 PROBES: Final = 3
-"""Messages that a held actor handles all the same from poll to poll, as a breaker lets through that is half open: they tell how it does."""
+"""Messages that a held component handles all the same from poll to poll, as a half-open breaker lets through: they tell how it does."""
 
 
 class Emergency:
@@ -35,13 +35,17 @@ class Emergency:
         self._kernel = kernel
         self._measured = SourceRates(kernel)
         self._rates: dict[Cell, float] = {}  # the own rates of those that are slowed down
-        self._held: dict[Cell, dict[Mailbox, None]] = {}
+        self._held: dict[Cell, Hold] = {}
+        self._lifted: dict[Mailbox, None] = {}
         self.is_on = False
 
-    def note_sources(self) -> None:
-        """A poll: notes how fast sources are when nothing slows them down."""
+    def look(self) -> None:
+        """A poll: notes how fast sources are when nothing slows them down, and lets a few more messages pass of those that are held."""
         if not self.is_on:
             self._measured.note()
+        for cell, hold in self._held.items():
+            hold.probes = PROBES
+            _put(cell, hold)
 
     def put_in_force(self, rate: float) -> None:
         """Sources go on at this share of their recent rate, new ones too, and nobody's patience with a full port runs out."""
@@ -49,45 +53,53 @@ class Emergency:
             self.is_on = self._kernel.is_emergency = True
             for mailbox in _mailboxes(self._kernel.cells.values()):
                 mailbox.overflow.stand_still(mailbox)
+        before, self._rates = self._rates, {}
         for cell in self._measured.sources():
-            self._measured.stop_counting(cell)
-            own = self._rates.setdefault(cell, self._measured.of(cell))
-            if isinstance(cell.pace, Pace):
-                cell.pace.change(own * rate)
-            else:
-                cell.pace = Pace(own * rate)
-                renew(cell)
+            own = before[cell] if cell in before else self._measured.measure(cell)
+            if own is not None:
+                self._rates[cell] = own
+                _pace(cell, own * rate)
 
     def hold(self, cells: Iterable[Cell]) -> None:
         """Mail that comes to these by wires waits; those that are held already stay so."""
         for cell in cells:
-            self._held.setdefault(cell, {})
-        for cell, held in self._held.items():
-            for mailbox in _mailboxes([cell]):
-                if mailbox not in held and _is_wired(mailbox):
-                    held[mailbox] = None
-                    _lift(mailbox, LIFT)
-            _hold_ports(held, hold=True)
+            if cell not in self._held:
+                self._held[cell] = Hold(probes=PROBES)
+        self._held = {cell: hold for cell, hold in self._held.items() if not cell.gone}
+        lifted: dict[Mailbox, None] = {}
+        for cell, hold in self._held.items():
+            wired = [mailbox for mailbox in _mailboxes([cell]) if _is_wired(mailbox)]
+            lifted.update(dict.fromkeys(wired))
+            hold.ports = frozenset(mailbox.name for mailbox in wired)
+            _put(cell, hold)
+        self._lift(lifted)
 
     def let_go(self) -> None:
         """Mail for all that are held is handled again."""
-        all_held, self._held = self._held, {}
-        for held in all_held.values():
-            for mailbox in held:
-                _lift(mailbox, -LIFT)
-            _hold_ports(held, hold=False)
-        if all_held:
+        held, self._held = self._held, {}
+        self._lift({})
+        for cell in held:
+            _put(cell, None)
+        if held:
             self._kernel.look()
+
+    def _lift(self, mailboxes: dict[Mailbox, None]) -> None:
+        """Has these take more than their capacity, and no others any more."""
+        before, self._lifted = self._lifted, mailboxes
+        for mailbox in mailboxes.keys() - before.keys():
+            _change_capacity(mailbox, LIFT)
+        for mailbox in before.keys() - mailboxes.keys():
+            _change_capacity(mailbox, -LIFT)
 
     @property
     def held_messages(self) -> int:
         """How many messages wait for those that are held."""
-        return sum(len(mailbox.queue) for held in self._held.values() for mailbox in held)
+        return sum(len(mailbox.queue) for mailbox in self._lifted)
 
     @property
-    def holds_mail(self) -> bool:
+    def has_held_work(self) -> bool:
         """Whether there are messages that will be handled once they are let go: a run has to wait for that."""
-        return any(mailbox.queue and mailbox.cell.is_busy for held in self._held.values() for mailbox in held)
+        return any(mailbox.queue and mailbox.cell.is_busy for mailbox in _mailboxes(self._held) if _is_wired(mailbox))
 
     def end(self) -> None:
         """All is as ever; does nothing if it is."""
@@ -96,10 +108,7 @@ class Emergency:
         self.is_on = self._kernel.is_emergency = False
         self.let_go()
         for cell in self._rates:
-            if isinstance(cell.pace, Pace):
-                cell.pace.change(None)
-                cell.pace = None
-                renew(cell)
+            _pace(cell, None)
         self._rates.clear()
         self._measured.forget_looks()
         for mailbox in _mailboxes(self._kernel.cells.values()):
@@ -109,30 +118,36 @@ class Emergency:
 
 def _mailboxes(cells: Iterable[Cell]) -> list[Mailbox]:
     """Those in which messages wait: of groups, the members', and the doors, where senders wait if nobody is there."""
-    found: list[Mailbox] = []
-    for cell in cells:
-        found += cell.mailboxes.values()
-        if isinstance(cell, GroupCell):
-            found += [mailbox for member in cell.keeper.members() for mailbox in member.mailboxes.values()]
-    return found
+    return [mailbox for cell in cells for each in dict.fromkeys((cell, *actors_of(cell))) for mailbox in each.mailboxes.values()]
 
 
 def _is_wired(mailbox: Mailbox) -> bool:
     return not mailbox.is_door and (mailbox.door.is_in_stream if isinstance(mailbox, MemberMailbox) else mailbox.is_in_stream)
 
 
-def _lift(mailbox: Mailbox, messages: int) -> None:
-    """Changes its capacity. One that spills takes all that comes anyway: what is on disk stays there."""
+def _change_capacity(mailbox: Mailbox, messages: int) -> None:
+    """One that spills takes all that comes anyway: what is on disk stays there."""
     if mailbox.settings.overflow is not OverflowStrategy.SPILL_TO_DISK:
         mailbox.capacity += messages
         mailbox.make_room()
 
 
-def _hold_ports(mailboxes: Iterable[Mailbox], *, hold: bool) -> None:
-    by_cell: dict[Cell, set[str]] = {}
-    for mailbox in mailboxes:
-        by_cell.setdefault(mailbox.cell, set()).add(mailbox.name)
-    for cell, names in by_cell.items():
-        if cell.gates is None:
-            cell.gates, cell.stop = Gates(cell), True  # the rest of this batch has to pass them as well
-        cell.gates.hold(frozenset(names) if hold else frozenset(), PROBES)
+def _put(cell: Cell, hold: Hold | None) -> None:
+    """Has an actor, or a group with all its members, those to come as well, do as `hold` says."""
+    if isinstance(cell, GroupCell):
+        cell.hold = hold
+    for each in actors_of(cell):
+        each.gated().hold(hold)
+
+
+def _pace(cell: Cell, rate: float | None) -> None:
+    """Has a source go on at so many messages a second; None: at its own rate."""
+    pace = cell.pace
+    if isinstance(pace, Pace):
+        pace.change(rate)
+    if rate is None:
+        cell.pace = None
+        renew(cell)
+    elif not isinstance(pace, Pace):
+        cell.pace = Pace(rate)
+        renew(cell)

@@ -1,4 +1,4 @@
-"""What a message has to pass before it is handled: its port's breaker and throttle, and the slow-down of its actor.
+"""What a message has to pass before it is handled: its port's breaker and throttle, the slow-down of its actor, and an emergency's hold.
 
 An actor that has none of these has no gates. Where there are some, it handles its messages one by one, and each is let
 through first: `admit` says whether the next one may be handled now. If not, it stays at the head of its port, and the
@@ -48,16 +48,28 @@ class Gate:
     throttle: TokenBucket | None
 
 
+@define(eq=False)
+class Hold:
+    """What an emergency holds back of one actor, or of all members of a group together: see emergency.py.
+
+    Attributes:
+        ports: whose messages wait. They step aside, so that those of other ports pass.
+        probes: how many of these may pass all the same, until there are more.
+    """
+
+    ports: frozenset[str] = frozenset()
+    probes: int = 0
+
+
 class Gates:
     """The gates of one actor. They outlive its restarts."""
 
-    __slots__ = ("_awaits_probe", "_cell", "_held", "_probes", "_of_ports", "_breaker", "_port", "_processed", "_slow", "_token")
+    __slots__ = ("_awaits_probe", "_breaker", "_cell", "_hold", "_of_ports", "_port", "_processed", "_slow", "_token")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._slow: TokenBucket | None = None
-        self._held: frozenset[str] = frozenset()  # ports that the cascade manager holds
-        self._probes = 0  # messages of these that are let through
+        self._hold: Hold | None = None
         self._awaits_probe = False  # whether the actor is closed for want of one
         self._of_ports: dict[str, Gate] = {}
         self._port: Mailbox | None = None  # of the message that was let through
@@ -80,7 +92,7 @@ class Gates:
     def admit(self) -> int:
         """How many messages may be handled now: the next one, or none; then the actor is closed until that one may."""
         arrivals, sole = self._cell.arrivals, self._cell.sole
-        while arrivals and sole is None and (arrivals[0].is_paused or self._must_wait(arrivals[0])):
+        while arrivals and sole is None and (arrivals[0].is_paused or self.must_wait(arrivals[0])):
             port = arrivals.popleft()
             if port.is_paused:
                 port.queue.popleft()  # sets that entry aside
@@ -94,21 +106,21 @@ class Gates:
     def admit_from(self, port: Mailbox, messages: int) -> bool:
         """Whether the next message of this port, or a batch of so many, may be handled now; if not, the actor is closed until it may."""
         self.heard(Outcome.IGNORED)  # of a message that was cut short
-        now = self._cell.kernel.now()
-        gate = self._of_ports.get(port.name)
-        buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
-        if self._must_wait(port):
+        if self.must_wait(port):
             self._awaits_probe = True
             self._wait_until(None)
             return False
+        now = self._cell.kernel.now()
+        gate = self._of_ports.get(port.name)
+        buckets = [bucket for bucket in (self._slow, gate.throttle if gate is not None else None) if bucket is not None]
         closed_for = 0.0 if gate is None or gate.breaker is None else gate.breaker.retry_after(now)
         opens = None if closed_for is None else max([now + closed_for, *(bucket.ready_at(messages) for bucket in buckets)])
         if opens is None or opens > now:
             self._wait_until(opens)
             return False
         self._cell.go_on()
-        if port.name in self._held:
-            self._probes -= messages
+        if self._hold is not None and port.name in self._hold.ports:
+            self._hold.probes -= messages
         for bucket in buckets:
             bucket.take(messages, now)
         if gate is not None and gate.breaker is not None:
@@ -120,9 +132,9 @@ class Gates:
         self._cell.stand_still()
         self._cell.recovery.hold_until(time)
 
-    def hold(self, ports: frozenset[str], probes: int) -> None:
-        """Messages of these ports wait until it is called without them, but for so many; they are not refused."""
-        self._held, self._probes = ports, probes
+    def hold(self, hold: Hold | None) -> None:
+        """Messages of the ports that are held wait from now on, but for the probes; None: none does any more."""
+        self._hold = hold
         if self._cell.aside is not None:
             self._cell.aside.unshelve()
         if self._awaits_probe:  # and for nothing else, such as a retry
@@ -131,14 +143,16 @@ class Gates:
         self._cell.look_again()
         self._tidy()
 
-    def _must_wait(self, port: Mailbox) -> bool:
-        return port.name in self._held and self._probes <= 0
+    def must_wait(self, port: Mailbox) -> bool:
+        """Whether the next message of this port is held."""
+        hold = self._hold
+        return hold is not None and hold.probes <= 0 and port.name in hold.ports
 
     @property
-    def holds_mail(self) -> bool:
-        """Whether mail of held ports has stepped aside, so that other ports go on."""
-        aside = self._cell.aside
-        return bool(self._held) and aside is not None and any(each.name in self._held and not each.is_paused for each in aside.shelf)
+    def has_shelved(self) -> bool:
+        """Whether messages of held ports have stepped aside, so that those of other ports pass."""
+        hold, aside = self._hold, self._cell.aside
+        return hold is not None and aside is not None and any(each.name in hold.ports and not each.is_paused for each in aside.shelf)
 
     def step_done(self) -> None:
         """The message that was let through has been dealt with, unless it is to be tried again."""
@@ -149,7 +163,7 @@ class Gates:
             self._tidy()
 
     def _tidy(self) -> None:
-        if not (self._of_ports or self._held or self._slow):
+        if not (self._of_ports or self._hold or self._slow):
             self._cell.gates = None
 
     def heard(self, outcome: Outcome) -> None:
@@ -173,15 +187,11 @@ class Gates:
             counts = breaks or category in _AT_FAULT
             self.heard(self._breaker.settings.outcome(error) if counts else Outcome.IGNORED)
 
-    def slow_down(self, delivered: int) -> None:
-        """Something has run out: the actor goes on at half its rate so far, and comes back to it as quiet returns.
-
-        Args:
-            delivered: how many messages it was given so far, which tells its rate at the first time.
-        """
+    def slow_down(self) -> None:
+        """Something has run out: the actor goes on at half its rate so far, and comes back to it as quiet returns."""
         now = self._cell.kernel.now()
         if self._slow is None:
-            rate = max(LEAST_RATE, delivered / max(SHORTEST, now - self._cell.began))
+            rate = max(LEAST_RATE, self._cell.recovery.delivered / max(SHORTEST, now - self._cell.began))
             self._slow = TokenBucket(ThrottleSettings(rate=rate, burst=max(1, round(rate * LAG))))
         self._slow.slow_down(now)
 

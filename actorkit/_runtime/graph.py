@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from actorkit._runtime.dependencies import named_in, needs_of, node_of
+from actorkit._runtime.dependencies import all_needs, named_in, node_of
 from actorkit._runtime.group_specs import KeyedSpec, PoolSpec, limits
 from actorkit._runtime.groups import MemberCell
 from actorkit._runtime.wording import type_names
@@ -143,7 +143,7 @@ class DependencyGraph:
 
     def blast_radius(self, path: str) -> tuple[str, ...]:
         """All actors and groups that need this one, directly or by way of others: the nearest first."""
-        return tuple(blast_radius(path, self.needs))
+        return tuple(blast_radius([path], self.needs))
 
     def likely_causes(self, unhealthy: Iterable[str]) -> list[tuple[str, ...]]:
         """Those of these paths that need no other of them. A circle is one cause."""
@@ -193,7 +193,9 @@ def graph_of(kernel: Kernel) -> DependencyGraph:
             node, types = node_of(mailbox.cell), type_names(channel.topic.types)
             edges.append(_to_port(EdgeKind.TOPIC, _topic(channel.topic).path, node, None, mailbox.name, types))
     edges += _declared(kernel)
-    needs = {cell.path: tuple(needed.path for needed in needs_of(kernel, cell)) for cell in cells}
+    needs = {
+        cell.path: tuple(needed.path for needed in needed_by_it) for cell, needed_by_it in all_needs(kernel).items() if cell.path in nodes
+    }
     return DependencyGraph(nodes, tuple(dict.fromkeys(edges)), needs)
 
 

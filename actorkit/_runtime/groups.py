@@ -28,6 +28,7 @@ from actorkit.messages import Exit, ExitReason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorkit._runtime.gates import Hold
     from actorkit._runtime.kernel import Kernel
     from actorkit._runtime.mailbox import Mailbox
     from actorkit._runtime.specs import ChildSpec
@@ -43,6 +44,8 @@ class MemberCell(Cell):
         super().__init__(kernel, spec, path, supervisor)
         self.group = group
         self.passive = False  # whether its actor sleeps, and another cell will have it
+        if group.hold is not None:
+            self.gated().hold(group.hold)
 
     def mailbox(self, name: str) -> Mailbox:
         door = self.group.door(name)  # a new one asks each member for its mailbox
@@ -125,10 +128,11 @@ class MemberCell(Cell):
 class GroupCell(Cell):
     """What others see of a group: one actor of its class. It handles nothing itself."""
 
-    __slots__ = ("_stop_by", "keeper")
+    __slots__ = ("_stop_by", "hold", "keeper")
 
     def __init__(self, kernel: Kernel, spec: ChildSpec[Any], path: str, supervisor: Supervisor, keeper: Keeper) -> None:
         self.keeper = keeper
+        self.hold: Hold | None = None  # what an emergency holds back of its members, those to come as well
         super().__init__(kernel, spec, path, supervisor)
 
     def door(self, name: str) -> Door:
@@ -170,10 +174,6 @@ class GroupCell(Cell):
 
     def exit(self, reason: ExitReason, **details: Any) -> None:
         self.keeper.exit(Exit(self.number, reason, **details))
-
-    def slow_down(self) -> None:
-        for member in self.keeper.members():
-            member.slow_down()
 
     def drain_together(self) -> None:
         """Once all members have worked off what came, each says its last words; then the group's streams end."""
@@ -289,3 +289,8 @@ class GroupLife(Incarnation):
                     life.cell.open()
         else:
             group.exit(ExitReason.NORMAL, drained=True)
+
+
+def actors_of(cell: Cell) -> list[Cell]:
+    """An actor itself, or the members of a group: where messages wait and are handled."""
+    return [*cell.keeper.members()] if isinstance(cell, GroupCell) else [cell]

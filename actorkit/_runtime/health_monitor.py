@@ -10,7 +10,7 @@ import trio
 from attrs import define, field, frozen
 from trio.lowlevel import checkpoint
 
-from actorkit._runtime.groups import GroupCell
+from actorkit._runtime.groups import GroupCell, actors_of
 from actorkit._runtime.states import PARKED, WAITING
 from actorkit.events import HealthChanged, HealthCheckFailed
 from actorkit.policy.breaker import CircuitState
@@ -58,6 +58,7 @@ class Before:
     restarts: int
     queued: int
     progress_at: float  # when it last finished a message, or had none
+    up_at: float | None = None  # when it was last seen up
     health: Health = UNKNOWN
     has_restarted: bool = False
     spell: Spell = field(factory=Spell)
@@ -123,7 +124,8 @@ class HealthMonitor:
             before = self._before[cell] = Before(0, 0, 0, 0, 0, now)
         elif not (queued or in_flight) and self._is_well_as_before(cell, before):
             before.processed, before.failed_till_success, before.queued = processed, cell.failed, 0
-            before.progress_at, before.has_restarted = now, False
+            before.progress_at = before.up_at = now
+            before.has_restarted = False
             return before.health
         handled = processed - before.processed
         failed = cell.failed - (before.failed if handled else before.failed_till_success)
@@ -132,6 +134,10 @@ class HealthMonitor:
         if handled or cell.failed > before.failed or not has_work or has_restarted or _stands_still(cell):
             before.progress_at = now
         is_running = cell.life is not None or cell.status in ("new", "starting", "restarting")
+        if cell.life is not None or (before.up_at is None and cell.status == "restarting"):
+            before.up_at = now
+        elif cell.quarantined or not is_running:
+            before.up_at = None  # it is not to come up
         health = assess(
             Vitals(
                 is_running=is_running and not cell.gone and cell.status != "stopping",
@@ -145,6 +151,7 @@ class HealthMonitor:
                 stalled_for=now - before.progress_at,
                 blocked_for=now - before.progress_at if cell.port is not None and cell.state in (WAITING, PARKED) else 0.0,
                 restarts=max(0, cell.restarts - before.restarts),
+                down_for=0.0 if before.up_at is None else now - before.up_at,
                 open_breakers=_open_breakers(cell),
                 own=self._own(cell),
             ),
@@ -237,22 +244,21 @@ class HealthMonitor:
 
 def _lives(cell: Cell) -> list[Incarnation]:
     """Of an actor, or of a group's members; keyed actors, of whom there may be thousands, are not asked."""
-    if isinstance(cell, GroupCell):
-        return [member.life for member in cell.keeper.members() if member.life is not None] if cell.keeper.asks_members else []
-    return [] if cell.life is None else [cell.life]
+    if isinstance(cell, GroupCell) and not cell.keeper.asks_members:
+        return []
+    return [each.life for each in actors_of(cell) if each.life is not None]
 
 
 def _stands_still(cell: Cell) -> bool:
     """Whether it takes no message because somebody or something holds it: a throttle, a pause, a retry, an emergency."""
-    if cell.stands_still or (cell.gates is not None and cell.gates.holds_mail):
+    if cell.stands_still or (cell.gates is not None and cell.gates.has_shelved):
         return True
     return any(mailbox.is_paused for mailbox in cell.mailboxes.values())
 
 
 def _is_slowed_down(cell: Cell) -> bool:
     """Whether something makes it slower than it could be: that its mailbox is full then says nothing."""
-    members = cell.keeper.members() if isinstance(cell, GroupCell) else [cell]
-    return any(each.gates is not None and each.gates.rate is not None for each in members)
+    return any(each.gates is not None and each.gates.rate is not None for each in actors_of(cell))
 
 
 def _open_breakers(cell: Cell) -> int:

@@ -34,9 +34,10 @@ class IdleWatch:
         """The port would be silent for too long now, if nothing has come meanwhile."""
         mailbox, queue, now = self._mailbox, self._queue, self.deadline
         mailbox.cell.kernel.repeating -= 1
-        is_silent = queue.heard_at + self._seconds <= now and not queue
-        if is_silent or queue:
-            queue.heard_at = now  # what waits in the port is not silence
+        is_excused = bool(queue) or mailbox.cell.kernel.is_emergency  # what waits in the port is no silence; nor is a source slowed down
+        is_silent = queue.heard_at + self._seconds <= now and not is_excused
+        if is_silent or is_excused:
+            queue.heard_at = now
         if is_silent and mailbox.is_in_stream and not mailbox.open_wires:
             return  # its streams have ended: nothing more will come
         self._arm()

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Final
 from actorkit.events import IncidentReport
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from actorkit._runtime.cell import Cell
     from actorkit._runtime.kernel import Kernel
 
 MOST_NOTED: Final = 1_000
-"""Entries in the report of an incident: one that lasts for days, with components that come and go, is not to fill the memory."""
+"""Entries in the report of an incident: of one that lasts for days, with components that come and go, the first and the last are kept."""
+MOST_NAMED: Final = 20
+"""Components that are named at a time; the rest is counted."""
 
 
 class Incident:
@@ -24,17 +29,26 @@ class Incident:
         self._began = kernel.now()
         self._began_at = datetime.now(UTC)
         self._timeline: list[tuple[float, str]] = []
+        self._left_out = 0
         self._dropped, self._dead_lettered = self._given_up()
         self.most_held = 0
 
     def _given_up(self) -> tuple[int, int]:
-        counts = self._kernel.all_counts().values()
-        return sum(each.dropped for each in counts), sum(each.dead_lettered for each in counts)
+        ledger = self._kernel.system.ledger()
+        return ledger.dropped, ledger.dead_lettered
 
     def note(self, what: str) -> None:
         """Something has happened."""
-        if len(self._timeline) < MOST_NOTED:
-            self._timeline.append((self._kernel.now() - self._began, what))
+        self._timeline.append((self._kernel.now() - self._began, what))
+        if len(self._timeline) > MOST_NOTED:
+            del self._timeline[MOST_NOTED // 2]
+            self._left_out += 1
+
+    def note_health(self, before: Collection[Cell], now: Collection[Cell]) -> None:
+        """These were unhealthy at the last poll, and these are now."""
+        for what, cells, others in ("now unhealthy", now, before), ("not unhealthy any more", before, now):
+            if changed := [cell for cell in cells if cell not in others]:
+                self.note(f"{what}: {named(changed)}")
 
     def report(self, outcome: str, relapses: int) -> IncidentReport:
         """All of it, at its end."""
@@ -48,7 +62,14 @@ class Incident:
             causes=tuple(self._causes),
             reached=tuple(self._reached),
             timeline=tuple(self._timeline),
+            left_out=self._left_out,
             most_held=self.most_held,
             lost=dropped - self._dropped,
             dead_lettered=dead_lettered - self._dead_lettered,
         )
+
+
+def named(cells: Sequence[Cell]) -> str:
+    """These components, for people: the first ones by name."""
+    more = len(cells) - MOST_NAMED
+    return f"{', '.join(cell.path for cell in cells[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"

@@ -97,7 +97,7 @@ class Kernel:
         self.repeating = 0  # timers of `every`: they keep no run alive
         self.crashed: BaseException | None = None
         self.is_emergency = False  # then nobody's patience with a full port runs out
-        self.holds_mail: Callable[[], bool] = lambda: False  # whether mail waits for the end of an emergency
+        self.has_held_work: Callable[[], bool] = lambda: False  # whether mail waits for the end of an emergency
         self.is_closing = False  # the system is being stopped: no source begins any more
         self._under_way = 0  # tasks of actors, exits not dealt with yet
         self._holds = 0
@@ -269,7 +269,7 @@ class Kernel:
         """Whether nothing can happen any more by itself."""
         if not self.dispatcher.is_quiet or self._under_way or self.timers.count != self.repeating or not self.writer.is_idle:
             return False
-        return not self.holds_mail()
+        return not self.has_held_work()
 
     @property
     def is_settled(self) -> bool:

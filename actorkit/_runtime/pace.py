@@ -40,7 +40,7 @@ class Pace:
 
 
 class Tally:
-    """Counts what `run` sends, where its receivers can't tell it from what others send."""
+    """Counts what `run` sends."""
 
     def __init__(self, since: float) -> None:
         self.since = since

@@ -188,7 +188,8 @@ class Pool(Group):
         self._remove(child, ExitReason.SHUTDOWN, None)
 
     def _grow_soon(self) -> None:
-        if len(self.children) < self._most and self._turns.is_open:
+        is_held = self.group.hold is not None  # then more members would handle no more
+        if len(self.children) < self._most and self._turns.is_open and not is_held:
             self._growing = True
             self._turns.add(self._grow_by_one)
 

@@ -30,14 +30,14 @@ class Patient:
     Attributes:
         cell: the actor.
         child: the same, as its supervisor sees it.
-        states: what it is to be restored from, the best first.
+        states: what it is to be restored from, the best first; None: it is restarted as ever.
         was_waiting: whether it waited for its restart, and its bystanders with it.
         failure: why it could not be started, if it could not.
     """
 
     cell: Cell
     child: ActorChild
-    states: Sequence[KeptState]
+    states: Sequence[KeptState] | None
     was_waiting: bool = False
     failure: SupervisionError | None = None
 
@@ -49,7 +49,15 @@ class Patient:
     @property
     def restored_from(self) -> KeptState | None:
         """What it has been restored from."""
-        return next((each for each in self.states if each.is_restored), None)
+        return next((each for each in self.states or () if each.is_restored), None)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is still to be recovered: one that is restarted as ever has not been stopped, set aside or deleted meanwhile."""
+        if self.states is not None:
+            return True
+        is_child = self.supervisor.children.get(self.child.name) is self.child
+        return is_child and self.child.wanted and not self.child.quarantined
 
 
 class Recoveries:
@@ -103,7 +111,8 @@ class Recoveries:
         patients = [each for unit in units for each in unit]
         async with AsyncExitStack() as stack:
             await self.hold({each.supervisor for each in patients}, stack)
-            for each in reversed(patients):
+            units = [[each for each in unit if each.is_there] for unit in units]
+            for each in [each for unit in reversed(units) for each in reversed(unit)]:
                 await self.take_down(each)
             for unit in units:
                 for each in unit:
@@ -131,7 +140,8 @@ class Recoveries:
             self._tell(patient, "not resumed: it could not be started")
         else:
             kept = patient.restored_from
-            self._tell(patient, "resumed afresh" if kept is None else f"resumed from {kept.title}")
+            how = "" if patient.states is None else " afresh" if kept is None else f" from {kept.title}"
+            self._tell(patient, f"resumed{how}")
         finally:
             patient.child.given = None
 

@@ -152,7 +152,7 @@ class Recovery:
         """The message is tried again after a wait: at the head of its port, or, if that is not ordered, beside the others."""
         cell, kernel = self._cell, self._cell.kernel
         if action is THROTTLE:
-            cell.slow_down()
+            cell.gated().slow_down()
         delay = self._delay(context, history)
         if action is RETRY:  # a throttle and a breaker set a pace of their own
             delay = self._put_off(delay)

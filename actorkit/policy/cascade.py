@@ -29,7 +29,7 @@ Each poll tells how many components are unhealthy, of how many that count. It is
 | RECOVERING | alarming |                                                     | Relapsed         | EMERGENCY  |
 | NORMAL     | force    | always                                              | EnteredEmergency | EMERGENCY  |
 | EMERGENCY  | force    | its time starts anew                                |                  | EMERGENCY  |
-| RECOVERING | force    | always                                              | EnteredEmergency | EMERGENCY  |
+| RECOVERING | force    | always                                              | Relapsed         | EMERGENCY  |
 | NORMAL     | abort    | always                                              |                  | NORMAL     |
 | EMERGENCY  | abort    | always                                              | Resolved         | NORMAL     |
 | RECOVERING | abort    | always                                              | Resolved         | NORMAL     |
@@ -38,7 +38,7 @@ A poll makes one change at most, so none of the steps is skipped, however late i
 `ESCALATE_AFTER` seconds in an emergency, or on a step beyond its `step_time`.
 
 `stabilisation` is `stabilise`, doubled with each relapse, `MOST_DOUBLINGS` times at most. An emergency within
-`FORGET_AFTER` seconds of the last one is a relapse as well; after so long in NORMAL all are forgotten.
+`FORGET_AFTER` seconds of the last one is a relapse as well, whatever it began with; after so long in NORMAL all are forgotten.
 
 An operator's `abort` would mean nothing if the next poll began an emergency again. So none begins until a poll was not
 alarming, or an operator forces one. With no component that counts a poll is uneasy: nothing fails, and nothing works.
@@ -271,10 +271,10 @@ class Cascade:
 
     def force(self, now: float) -> list[Change]:
         """An operator wants an emergency. It ends as any other does, or by `abort`."""
-        if self.phase is CascadePhase.EMERGENCY:
-            self._calm_since = None
-            return []
-        return [self._enter(now, Trigger.OPERATOR)]
+        if self.phase is CascadePhase.NORMAL:
+            return [self._enter(now, Trigger.OPERATOR)]
+        self._calm_since = None
+        return [] if self.step is None else [self._fall_back(now, self.step, Trigger.OPERATOR)]
 
     def abort(self, now: float) -> list[Change]:
         """An operator wants the full rate, at once and with no relapses remembered, until an emergency begins anew."""
@@ -314,27 +314,27 @@ class Cascade:
         if trigger is None:
             self._is_overruled = False
         elif not self._is_overruled:
-            if now < self._forgets_at:
-                self.relapses += 1
             return self._enter(now, trigger)
         return None
 
     def _in_recovery(self, now: float, trigger: Trigger | None) -> Change | None:
         assert self.step is not None
         if trigger is not None:
-            step = self.step
-            self.relapses += 1
-            self._go_to(CascadePhase.EMERGENCY, now)
-            return Relapsed(trigger=trigger, unhealthy=self._unhealthy, eligible=self._eligible, step=step, relapses=self.relapses)
+            return self._fall_back(now, self.step, trigger)
         if not self._was_calm_for(self.settings.step_time, now):
             return self._escalation(now)
         if self.step == len(self.settings.steps) - 1:
             return self._resolve(now, aborted=False)
         return self._begin_step(now, self.step + 1)
 
+    def _fall_back(self, now: float, step: int, trigger: Trigger) -> Change:
+        self.relapses += 1
+        self._go_to(CascadePhase.EMERGENCY, now)
+        return Relapsed(trigger=trigger, unhealthy=self._unhealthy, eligible=self._eligible, step=step, relapses=self.relapses)
+
     def _enter(self, now: float, trigger: Trigger) -> Change:
-        if self.phase is CascadePhase.NORMAL:
-            self._left_normal = now
+        self.relapses = self.relapses + 1 if now < self._forgets_at else 0
+        self._left_normal = now
         self._is_overruled = False
         self._go_to(CascadePhase.EMERGENCY, now)
         return EnteredEmergency(trigger=trigger, unhealthy=self._unhealthy, eligible=self._eligible, relapses=self.relapses)

@@ -39,20 +39,21 @@ def likely_causes(unhealthy: Iterable[N], needs: Mapping[N, Sequence[N]]) -> lis
     return sorted(causes, key=lambda cause: places[cause[0]])
 
 
-def blast_radius(component: N, needs: Mapping[N, Sequence[N]]) -> list[N]:
-    """All that need this component, directly or by way of others: the nearest first, and else in the order of `needs`."""
+def blast_radius(components: Iterable[N], needs: Mapping[N, Sequence[N]]) -> list[N]:
+    """All others that need one of these, directly or by way of others: the nearest first, and else in the order of `needs`."""
     needed_by: dict[N, list[N]] = {}
     for node, others in needs.items():
         for other in others:
             needed_by.setdefault(other, []).append(node)
-    reached = {component: None}
-    pending = deque([component])
+    reached = dict.fromkeys(components)
+    given = len(reached)
+    pending = deque(reached)
     while pending:
         for node in needed_by.get(pending.popleft(), ()):
             if node not in reached:
                 reached[node] = None
                 pending.append(node)
-    return list(reached)[1:]
+    return list(reached)[given:]
 
 
 def spreading(unhealthy: Collection[N], before: Collection[N], needs: Mapping[N, Sequence[N]]) -> bool:

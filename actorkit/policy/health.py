@@ -7,10 +7,12 @@
 | mail waits, and no message is finished     | for `slow_after`                    | for `stuck_after`             |
 | the mailbox                                | is `full`, or `filling` and growing | never by that alone           |
 | restarts since the last poll               | `degraded_restarts`                 | `unhealthy_restarts`          |
+| it is down, and to be started again        | for `slow_after`                    | for `stuck_after`             |
 | open circuit breakers                      | one                                 | never by that alone           |
 | its own `health()`                         | says so                             | says so, fails or is too late |
 
-The worst of these counts, and each is told. What is not running, still starting or set aside is not judged at all.
+The worst of these counts, and each is told. What is not running, still starting or set aside is not judged at all: but what
+does not come up again, or crashes each time, is.
 
 A full mailbox makes nothing UNHEALTHY, for it is how a slow actor holds up a fast one: at the start of a fast source all
 mailboxes before the slowest actor fill up within seconds, and nothing is wrong. One from which nothing is taken is another
@@ -81,7 +83,7 @@ class Vitals:
 
     Attributes:
         is_running: it is neither stopped nor stopping, nor has it ended.
-        is_starting: it is being started, for the first time or again.
+        is_starting: it is being started, or waits for it.
         is_set_aside: it is in quarantine.
         delivered: how often a message was given to its handlers since the last poll, or since one was last handled, if that is
             longer ago and there has been work ever since: who tries one message again and again, with long waits, has few of
@@ -93,7 +95,8 @@ class Vitals:
         stalled_for: seconds since it last finished a message, or since mail began to wait if that is later; 0 while none
             waits, and while it is paused or throttled, or its mail is held back.
         blocked_for: seconds since the handler began that has not returned; 0 if there is none.
-        restarts: how often it was started again since the last poll.
+        restarts: how often it was started again since the last poll, or tried to.
+        down_for: seconds since it was last up; 0 if it is, or has not been yet.
         open_breakers: how many of its circuit breakers are open.
         own: what its own `health()` says; None if it has none. UNKNOWN is no opinion, either.
     """
@@ -109,13 +112,9 @@ class Vitals:
     stalled_for: float = 0.0
     blocked_for: float = 0.0
     restarts: int = 0
+    down_for: float = 0.0
     open_breakers: int = 0
     own: HealthStatus | NoAnswer | None = None
-
-    @property
-    def is_eligible(self) -> bool:
-        """Whether it is judged, and counts among those of which a share is unhealthy. The health of any other is UNKNOWN."""
-        return self.is_running and not self.is_starting and not self.is_set_aside
 
 
 @frozen(kw_only=True)
@@ -182,11 +181,13 @@ _NOT_RUNNING: Final = Health(HealthStatus.UNKNOWN, ("it is not running",))
 
 def assess(vitals: Vitals, thresholds: HealthThresholds) -> Health:
     """How well a component does. Some microseconds, so that thousands can be judged at each poll."""
-    if not vitals.is_eligible:
-        return _SET_ASIDE if vitals.is_set_aside else _NOT_RUNNING if not vitals.is_running else _STARTING
-    found = [each for judge in _JUDGES if (each := judge(vitals, thresholds)) is not None]
+    if vitals.is_set_aside:
+        return _SET_ASIDE
+    if not vitals.is_running:
+        return _NOT_RUNNING
+    found = [each for judge in (_JUDGES_OF_STARTS if vitals.is_starting else _JUDGES) if (each := judge(vitals, thresholds)) is not None]
     if not found:
-        return _HEALTHY
+        return _STARTING if vitals.is_starting else _HEALTHY
     bad = [reason for is_unhealthy, reason in found if is_unhealthy]
     rest = [reason for is_unhealthy, reason in found if not is_unhealthy]
     return Health(HealthStatus.UNHEALTHY if bad else HealthStatus.DEGRADED, (*bad, *rest))
@@ -257,4 +258,15 @@ def _breakers(vitals: Vitals, _: HealthThresholds) -> _Finding | None:
     return (False, "a circuit breaker is open" if vitals.open_breakers == 1 else f"{vitals.open_breakers} circuit breakers are open")
 
 
+def _crashes_at_start(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
+    return _restarts(vitals, thresholds) if vitals.restarts >= thresholds.unhealthy_restarts else None
+
+
+def _down(vitals: Vitals, thresholds: HealthThresholds) -> _Finding | None:
+    if vitals.down_for < thresholds.slow_after:
+        return None
+    return (vitals.down_for >= thresholds.stuck_after, f"it has not come up again for {vitals.down_for:.0f} s")
+
+
+_JUDGES_OF_STARTS: Final = (_crashes_at_start, _down)
 _JUDGES: Final = (_own, _failures, _pace, _mailbox, _restarts, _breakers)

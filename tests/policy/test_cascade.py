@@ -352,14 +352,27 @@ def test_force_in_an_emergency_makes_stabilising_start_anew() -> None:
     assert system.poll_until(RECOVERING, CALM) == 35.0
 
 
-def test_force_while_recovering_is_no_relapse() -> None:
+def test_force_while_recovering_is_a_relapse_as_any() -> None:
     system = recovering(step=3)
 
-    assert [type(change) for change in system.cascade.force(system.now)] == [EnteredEmergency]
-    assert (system.cascade.phase, system.cascade.relapses, system.cascade.step) == (EMERGENCY, 0, None)
+    (change,) = system.cascade.force(system.now)
+    assert change == Relapsed(trigger=Trigger.OPERATOR, unhealthy=1, eligible=10, step=3, relapses=1)
+    assert (system.cascade.phase, system.cascade.relapses, system.cascade.step) == (EMERGENCY, 1, None)
 
     system.poll_until(NORMAL, CALM)
-    assert system.changes[-1][1] == Resolved(lasted=system.now - POLL, relapses=0, aborted=False)  # since it first left NORMAL
+    assert system.changes[-1][1] == Resolved(lasted=system.now - POLL, relapses=1, aborted=False)  # since it first left NORMAL
+
+
+def test_force_soon_after_an_emergency_is_a_relapse_and_later_is_none() -> None:
+    system = recovering(step=0)
+    system.poll_until(NORMAL, CALM)
+    system.cascade.force(system.now + FORGET_AFTER - 1)
+    assert system.cascade.relapses == 1
+
+    system = recovering(step=0)
+    system.poll_until(NORMAL, CALM)
+    system.cascade.force(system.now + FORGET_AFTER)
+    assert system.cascade.relapses == 0
 
 
 def test_abort_goes_back_to_the_full_rate_and_remembers_no_relapse() -> None:

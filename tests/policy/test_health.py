@@ -54,6 +54,13 @@ def known(**others: Any) -> Vitals:
         (known(restarts=1), DEGRADED, "it was restarted once since the last poll"),
         (known(restarts=2), DEGRADED, "it was restarted 2 times since the last poll"),
         (known(restarts=3), UNHEALTHY, "it was restarted 3 times since the last poll"),
+        # Starts
+        (known(is_starting=True, down_for=14.9, restarts=2), UNKNOWN, "it is starting"),
+        (known(is_starting=True, down_for=15.0), DEGRADED, "it has not come up again for 15 s"),
+        (known(is_starting=True, down_for=60.0), UNHEALTHY, "it has not come up again for 60 s"),
+        (known(is_starting=True, restarts=3), UNHEALTHY, "it was restarted 3 times since the last poll"),
+        (known(is_starting=True, own=UNHEALTHY, failed=9, blocked_for=99), UNKNOWN, "it is starting"),
+        (known(is_starting=True, is_set_aside=True, restarts=9), UNKNOWN, "it is set aside"),
         # Breakers
         (known(open_breakers=1), DEGRADED, "a circuit breaker is open"),
         (known(open_breakers=12), DEGRADED, "12 circuit breakers are open"),
@@ -108,16 +115,20 @@ _VITALS = st.builds(
     stalled_for=_SECONDS,
     blocked_for=_SECONDS,
     restarts=st.integers(0, 5),
+    down_for=_SECONDS,
     open_breakers=st.integers(0, 3),
     own=st.none() | st.sampled_from([*HealthStatus, *NoAnswer]),
 )
 
 
 @given(_VITALS)
-def test_it_is_unknown_if_not_eligible_and_has_reasons_unless_healthy(vitals: Vitals) -> None:
+def test_who_is_up_is_judged_and_has_reasons_unless_healthy(vitals: Vitals) -> None:
     health = assess(vitals, THRESHOLDS)
 
-    assert (health.status is UNKNOWN) is not vitals.is_eligible
+    if vitals.is_set_aside or not vitals.is_running:
+        assert health.status is UNKNOWN
+    elif not vitals.is_starting:
+        assert health.status is not UNKNOWN
     assert (health.status is HEALTHY) is (not health.reasons)
 
 

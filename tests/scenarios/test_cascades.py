@@ -637,7 +637,7 @@ async def test_those_that_keep_crashing_recover_in_order_of_their_dependencies()
         await until_phase(system, NORMAL)
 
         timeline = [what for _, what in plant.of(EmergencyEnded)[0].report.timeline]
-        assert any(what.startswith("recovers ") for what in timeline)
+        assert any(what.startswith("restarts in order") for what in timeline)
 
 
 class Crashing(Machine):
