@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -28,3 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function: Any = getattr(item, "function", None)
         if inspect.iscoroutinefunction(function) and any(folder in item.path.parents for folder in VIRTUAL):
             item.add_marker(pytest.mark.trio(run=run_virtually), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the collector of garbage from going through all that was collected again and again: it lives until the end."""
+    gc.collect()
+    gc.freeze()
