@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from actorkit import Actor, ActorNotRunning, ExitReason, OutPort, Shutdown, child, in_port, open_system, supervisor
+from actorkit import Actor, ActorNotRunning, CascadeManager, ExitReason, OutPort, Shutdown, child, in_port, open_system, supervisor
 from actorkit.events import ActorStopped, ActorUnresponsive
 from tests.trees import Scene, Worker, ref, running, worker
 
@@ -99,7 +99,8 @@ async def test_an_actor_that_ends_itself_is_not_taken_for_killed_because_of_a_ba
 
 async def test_shutdown_infinity_waits_as_long_as_it_takes() -> None:
     scene = Scene()
-    async with open_system(supervisor(worker(scene, "a").options(shutdown=Shutdown.INFINITY), name="top")) as system:
+    tree = supervisor(worker(scene, "a").options(shutdown=Shutdown.INFINITY), name="top")
+    async with open_system(tree, cascade=CascadeManager.settings(poll=1_000.0)) as system:
         await ref(system, "top/a").send(Worker.in_sleep, 1_000_000.0)
         await trio.testing.wait_all_tasks_blocked()
 
