@@ -18,7 +18,7 @@ def few(tmp_path: Path) -> Path:
     return write_tables(tmp_path / "few", rows)
 
 
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
-    """The tables with so many flights that a run takes long enough to be interrupted."""
-    return write_tables(tmp_path / "many", [TYPICAL._replace(flight=str(number)) for number in range(200_000)])
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables with so many flights that a run takes long enough to be interrupted; to be read only."""
+    return write_tables(tmp_path_factory.mktemp("tables") / "many", [TYPICAL._replace(flight=str(number)) for number in range(200_000)])
