@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import __main__ as bench, environments, guard, one_way, soak
+from benchmarks import __main__ as bench, environments, guard, health, one_way, soak
 from benchmarks.bars import BARS, PYTHON_PEERS, Bar, missed_bars
 from benchmarks.chart import chart
 from benchmarks.environments import PEERS, Peer
-from benchmarks.measuring import Result, Unmeasurable, fitting, in_turns, once
+from benchmarks.measuring import Figures, Result, Unmeasurable, fitting, in_turns, once
 from benchmarks.peers import asyncio_queues
 from benchmarks.report import BEGIN, END, Report, bars_table, rewritten, table
 from benchmarks.workloads import ASYNC, BY_NAME, PLAIN, TRIO, WORKLOADS
@@ -35,7 +35,9 @@ REPORT = Report({"processor": "abacus"}, {"A & B <fast>": "1.0"}, {"Ray": "no ne
 
 
 @pytest.mark.parametrize(("workload", "candidate"), CANDIDATES)
-def test_a_workload_does_its_work_and_has_figures(workload: str, candidate: str) -> None:
+def test_a_workload_does_its_work_and_has_figures(workload: str, candidate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "POLL", 0.05)  # seconds, which really pass
+
     figures = BY_NAME[workload].measure(candidate, 100)
 
     assert figures
@@ -133,6 +135,16 @@ def run_bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "figures.json"
 
 
+@pytest.fixture
+def quick_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours need no process to say how fast they are; peers do."""
+
+    def told(command: tuple[str, ...], unit: str, limit: float, count: int) -> Figures:
+        return {unit: 1e6} if "benchmarks.alone" in command else once(command, unit, limit, count)
+
+    monkeypatch.setattr(bench, "once", told)
+
+
 def measure_waiting(output: Path, *more: str) -> None:
     arguments = ["--workloads", "waiting", "--repeats", "2", "--seconds", "0.0001", "--no-guard", "--output", str(output), *more]
     with pytest.raises(SystemExit):  # whose status says whether a bar was missed
@@ -155,6 +167,7 @@ def test_a_run_writes_figures_and_what_they_were_measured_on(run_bench: Path, ca
     assert "waiting: " in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("quick_candidates")
 def test_a_peer_that_is_missing_is_named_with_the_reason(
     run_bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +189,7 @@ def test_a_peer_that_is_missing_is_named_with_the_reason(
     assert "Absent is not measured: a-program-that-nobody-has is not installed" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("quick_candidates")
 def test_figures_of_other_workloads_can_be_kept(run_bench: Path) -> None:
     REPORT.write(run_bench)
 
