@@ -5,11 +5,12 @@ Each class says at which level it is logged (`level`, the numbers of the `loggin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from actorkit._runtime.letters import DeadLetter
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from actorkit.policy.taxonomy import ErrorContext
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
+
+
+MOST_NAMED: Final = 20
+"""Components that a text names; the rest is counted."""
+
+
+def named(paths: Sequence[str]) -> str:
+    """These components, for people: the first ones by name."""
+    more = len(paths) - MOST_NAMED
+    return f"{', '.join(paths[:MOST_NAMED])}{f' and {more:,} more' if more > 0 else ''}"
 
 
 @frozen
@@ -614,7 +625,7 @@ class EmergencyBegan(Event):
     """So much fails that the whole system slows down: the one alert of it.
 
     `trigger` is "too_many", "spreading" or "operator". `causes` are unhealthy components that need no other unhealthy one,
-    `reached` those that need them, of which there are `radius`. `reasons` say of each unhealthy component why it is.
+    `reached` those that need them. `reasons` say of the first unhealthy components why they are.
     """
 
     level: ClassVar[int] = CRITICAL
@@ -623,17 +634,15 @@ class EmergencyBegan(Event):
     eligible: int
     causes: tuple[str, ...]
     reached: tuple[str, ...]
-    radius: int
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = [
-            f"emergency: {_why(self.trigger, self.unhealthy, self.eligible)}; likely cause: {', '.join(self.causes) or 'unknown'}",
+            f"emergency: {_why(self.trigger, self.unhealthy, self.eligible)}; likely cause: {named(self.causes) or 'unknown'}",
             "sources are slowed down, mail for unhealthy components waits, nothing is dropped",
         ]
-        if self.radius:
-            more = self.radius - len(self.reached)
-            lines.append(f"those that need the cause: {', '.join(self.reached)}{f' and {more} more' if more else ''}")
+        if self.reached:
+            lines.append(f"those that need the cause: {named(self.reached)}")
         return "\n".join([*lines, *self.reasons])
 
 
@@ -722,8 +731,8 @@ class IncidentReport:
         relapses = "no relapse" if not self.relapses else "1 relapse" if self.relapses == 1 else f"{self.relapses} relapses"
         head = [
             f"began       {began}, lasted {self.lasted:.0f} s, {relapses}",
-            f"cause       {', '.join(self.causes) or 'unknown'}",
-            f"reached     {', '.join(self.reached) or 'nobody else'}",
+            f"cause       {named(self.causes) or 'unknown'}",
+            f"reached     {named(self.reached) or 'nobody else'}",
             f"messages    {self.most_held:,} held at most, {self.dead_lettered:,} dead-lettered, {self.lost:,} lost",
         ]
         lines = [f"{seconds:8.1f} s  {what}" for seconds, what in self.timeline]

@@ -25,11 +25,12 @@ from actorkit._runtime.emergency import Emergency
 from actorkit._runtime.graph import DependencyGraph, graph_of
 from actorkit._runtime.groups import GroupCell, actors_of
 from actorkit._runtime.health_monitor import HealthMonitor, SystemHealth
-from actorkit._runtime.incident import MOST_NAMED, Incident, named
+from actorkit._runtime.incident import Incident
 from actorkit._runtime.restart_spacing import RestartSpacing
 from actorkit._runtime.supervisor import Supervisor
 from actorkit.errors import ActorkitError, SupervisionError
 from actorkit.events import (
+    MOST_NAMED,
     CascadeWatchFailed,
     EmergencyBegan,
     EmergencyEnded,
@@ -38,6 +39,7 @@ from actorkit.events import (
     Event,
     HealthRuleApplied,
     RecoveryStepped,
+    named,
 )
 from actorkit.policy.cascade import (
     BeganRecovery,
@@ -268,8 +270,8 @@ class CascadeManager(Supervisor):
         reached = [cell.path for cell in blast_radius((cell for circle in circles for cell in circle), needs)]
         self._incident = Incident(self.kernel, causes, reached)
         reasons = tuple(f"{cell.path}: {'; '.join(self.monitor.of(cell).reasons)}" for cell in list(self._unhealthy)[:MOST_NAMED])
-        named = tuple(causes[:MOST_NAMED]), tuple(reached[:MOST_NAMED]), len(reached), reasons
-        self._tell(EmergencyBegan(self.path, change.trigger.value, change.unhealthy, change.eligible, *named))
+        who = tuple(causes), tuple(reached), reasons
+        self._tell(EmergencyBegan(self.path, change.trigger.value, change.unhealthy, change.eligible, *who))
 
     def _report_incident(self, outcome: str, relapses: int) -> None:
         if self._incident is not None:
@@ -296,7 +298,7 @@ class CascadeManager(Supervisor):
             self.kernel.launch(self._restart_all, failed)
 
     async def _restart_all(self, failed: list[Cell]) -> None:
-        self._note(f"restarts in order of dependency: {named(failed)}")
+        self._note(f"restarts in order of dependency: {named([cell.path for cell in failed])}")
         try:
             await self.kernel.system.checkpoints.restart_in_order(failed)
         except ActorkitError as error:  # one could not be started: its supervisor goes on with that

@@ -5,18 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from actorkit.events import IncidentReport
+from actorkit._runtime.ledger import NUMBERS
+from actorkit.events import IncidentReport, named
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from actorkit._runtime.cell import Cell
     from actorkit._runtime.kernel import Kernel
 
+DROPPED: Final = NUMBERS.index("dropped")
+DEAD_LETTERED: Final = NUMBERS.index("dead_lettered")
 MOST_NOTED: Final = 1_000
 """Entries in the report of an incident: of one that lasts for days, with components that come and go, the first and the last are kept."""
-MOST_NAMED: Final = 20
-"""Components that are named at a time; the rest is counted."""
 
 
 class Incident:
@@ -34,8 +35,10 @@ class Incident:
         self.most_held = 0
 
     def _given_up(self) -> tuple[int, int]:
-        ledger = self._kernel.system.ledger()
-        return ledger.dropped, ledger.dead_lettered
+        kernel = self._kernel
+        gone, mailboxes = kernel.retired, [mailbox for cell in kernel.cells.values() for mailbox in cell.mailboxes.values()]
+        numbers = [mailbox.numbers() for mailbox in mailboxes]
+        return gone.dropped + sum(each[DROPPED] for each in numbers), gone.dead_lettered + sum(each[DEAD_LETTERED] for each in numbers)
 
     def note(self, what: str) -> None:
         """Something has happened."""
@@ -47,7 +50,7 @@ class Incident:
     def note_health(self, before: Collection[Cell], now: Collection[Cell]) -> None:
         """These were unhealthy at the last poll, and these are now."""
         for what, cells, others in ("now unhealthy", now, before), ("not unhealthy any more", before, now):
-            if changed := [cell for cell in cells if cell not in others]:
+            if changed := [cell.path for cell in cells if cell not in others]:
                 self.note(f"{what}: {named(changed)}")
 
     def report(self, outcome: str, relapses: int) -> IncidentReport:
@@ -67,9 +70,3 @@ class Incident:
             lost=dropped - self._dropped,
             dead_lettered=dead_lettered - self._dead_lettered,
         )
-
-
-def named(cells: Sequence[Cell]) -> str:
-    """These components, for people: the first ones by name."""
-    more = len(cells) - MOST_NAMED
-    return f"{', '.join(cell.path for cell in cells[:MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"

@@ -412,3 +412,20 @@ async def test_the_report_of_a_long_incident_keeps_its_first_and_its_last_entrie
         assert report.timeline[0][1].startswith("emergency: an operator has asked for it")
         assert report.timeline[-1][1] == "back to normal"
         assert f"... {report.left_out} more ..." in str(report)
+
+
+async def test_what_people_read_of_very_many_components_is_short() -> None:
+    plant = Plant()
+    crowd = machines(plant, 100)
+    hub = child(Machine, plant).options(name="hub")
+    wires = [each[Machine.out_number] >> hub[Machine.in_number] for each in crowd]
+    async with at_work(supervisor(hub, *crowd, wires=wires, name="top"), plant) as system:
+        plant.ill = {f"m{number}" for number in range(50)}
+        await until_phase(system, EMERGENCY)
+        system.cascade.abort()
+        await trio.sleep(1)
+        (began,), (ended,) = plant.of(EmergencyBegan), plant.of(EmergencyEnded)
+        assert len(began.causes) == len(ended.report.causes) == 50
+        assert "root/top/m19 and 30 more" in str(began)
+        assert "root/top/m19 and 30 more" in str(ended)
+        assert max(map(len, str(ended).splitlines())) < 400
