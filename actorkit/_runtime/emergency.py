@@ -65,7 +65,9 @@ class Emergency:
         for cell in cells:
             if cell not in self._held:
                 self._held[cell] = Hold(probes=PROBES)
-        self._held = {cell: hold for cell, hold in self._held.items() if not cell.gone}
+        for cell in [cell for cell in self._held if cell.gone]:
+            del self._held[cell]
+            _put(cell, None)  # somebody may start it again
         lifted: dict[Mailbox, None] = {}
         for cell, hold in self._held.items():
             wired = [mailbox for mailbox in _mailboxes([cell]) if _is_wired(mailbox)]
