@@ -54,7 +54,7 @@ from actorkit.policy.cascade import (
     SteppedUp,
 )
 from actorkit.policy.dependencies import SPREADING_FROM, blast_radius, likely_causes, spreading
-from actorkit.policy.health import HealthStatus, HealthThresholds
+from actorkit.policy.health import HealthThresholds
 from actorkit.policy.health_rules import HealthAction
 
 if TYPE_CHECKING:
@@ -197,9 +197,8 @@ class CascadeManager(Supervisor):
 
     async def _poll(self) -> None:
         self._emergency.look()
-        found = await self.monitor.look()
-        before, self._unhealthy = self._unhealthy, {cell: None for cell, each in found.items() if each.status is HealthStatus.UNHEALTHY}
-        eligible = sum(each.status is not HealthStatus.UNKNOWN for each in found.values())
+        before = self._unhealthy
+        self._unhealthy, eligible = await self.monitor.look()
         spreads = len(self._unhealthy) >= SPREADING_FROM and await self._spreads(before)
         if self.kernel.is_closing:
             return

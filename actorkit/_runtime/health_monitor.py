@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +27,8 @@ AT_ONCE: Final = 100
 """Components that are looked at in a row; then others have their turn."""
 LOOKED_AT_ONCE: Final = 1_000
 """The same, where it is only looked whether there is anything to do."""
-ASKED_AT_ONCE: Final = 20
-"""Of those that are asked, each by a task of its own."""
+MOST_ASKERS: Final = 20
+"""Tasks that begin to ask at a time."""
 UNKNOWN: Final = Health(HealthStatus.UNKNOWN, ("it was not looked at yet",))
 
 
@@ -67,9 +68,12 @@ class Before:
 class Round:
     """The questions of one poll."""
 
-    def __init__(self) -> None:
-        self.pending = 0
-        self.answered = trio.Event()  # all that were asked so far have
+    def __init__(self, lives: Iterable[Incarnation], deadline: float) -> None:
+        self.to_ask = deque(lives)
+        self.deadline = deadline
+        self.free = 0  # askers that don't wait for an answer
+        self.waiting = 0  # those that do
+        self.over = trio.Event()  # none does any more
 
 
 class HealthMonitor:
@@ -80,7 +84,7 @@ class HealthMonitor:
         self._thresholds = thresholds
         self._before: dict[Cell, Before] = {}
         self._asked: dict[Incarnation, HealthStatus | NoAnswer | None] = {}  # None: no answer yet
-        self._round = Round()
+        self._answering: set[Incarnation] = set()  # those that have been asked and have not answered, now or at an earlier poll
         self.due: dict[Cell, HealthAction] = {}  # what users' rules had to be done at the last poll
 
     def of(self, cell: Cell) -> Health:
@@ -98,21 +102,25 @@ class HealthMonitor:
         components = {cell.path: self.of(cell) for cell in self._kernel.cells.values()}
         return SystemHealth(roll_up(components.values()), MappingProxyType(components))
 
-    async def look(self) -> dict[Cell, Health]:
-        """Asks and judges all components; says what became of each."""
+    async def look(self) -> tuple[dict[Cell, None], int]:
+        """Asks and judges all components; says which ones are unhealthy, and how many count."""
         cells = list(self._kernel.cells.values())
         await self._ask_all(cells)
-        found: dict[Cell, Health] = {}
+        unhealthy: dict[Cell, None] = {}
+        eligible = 0
         judged: dict[Cell, Before] = {}
         self.due = {}
         for number, cell in enumerate(cells, 1):
             if not cell.gone:
-                found[cell] = self._judge(cell)
+                status = self._judge(cell).status
                 judged[cell] = self._before[cell]
+                eligible += status is not HealthStatus.UNKNOWN
+                if status is HealthStatus.UNHEALTHY:
+                    unhealthy[cell] = None
             if number % AT_ONCE == 0:
                 await checkpoint()
         self._before = judged
-        return found
+        return unhealthy, eligible
 
     def _judge(self, cell: Cell) -> Health:
         now = self._kernel.now()
@@ -202,34 +210,57 @@ class HealthMonitor:
                 lives += [life for life in _lives(cell) if life.started]
             if number % LOOKED_AT_ONCE == 0:
                 await checkpoint()
-        late = {life for life in self._asked if self._asked[life] is None}
         self._asked = dict.fromkeys(lives)
-        self._round = this_round = Round()
-        deadline = trio.current_time() + self._thresholds.answer_within
-        for number, life in enumerate([life for life in lives if life not in late], 1):  # else it is still at the last question
-            this_round.pending += 1
-            self._kernel.launch(self._ask, life, deadline, this_round)
-            if number % ASKED_AT_ONCE == 0:
-                await checkpoint()
-        with trio.move_on_at(deadline):
-            while this_round.pending:
-                await this_round.answered.wait()
-                this_round.answered = trio.Event()
+        this_round = Round(lives, trio.current_time() + self._thresholds.answer_within)
+        await self._send_askers(this_round)
+        with trio.move_on_at(this_round.deadline):
+            while this_round.waiting:
+                this_round.over = trio.Event()
+                await this_round.over.wait()
+        for life in this_round.to_ask:  # there was no time to ask them
+            del self._asked[life]
 
-    async def _ask(self, life: Incarnation, deadline: float, its_round: Round) -> None:
+    async def _send_askers(self, this_round: Round) -> None:
+        """One asks all, as long as all answer at once. For each that waits for an answer another one goes on, soon several at a time."""
+        number = 1
+        while this_round.to_ask and trio.current_time() < this_round.deadline:
+            if not this_round.free:
+                for _ in range(min(number, len(this_round.to_ask))):
+                    this_round.free += 1
+                    self._kernel.launch(self._ask_some, this_round)
+                number = min(2 * number, MOST_ASKERS)
+            await checkpoint()
+
+    async def _ask_some(self, its_round: Round) -> None:
+        with trio.CancelScope(deadline=its_round.deadline):
+            asked = 0
+            while its_round.to_ask:
+                life = its_round.to_ask.popleft()
+                if life not in self._answering:  # else it is still at the last question
+                    await self._ask(life, its_round)
+                asked += 1
+                if asked % AT_ONCE == 0:
+                    await checkpoint()
+        its_round.free -= 1
+
+    async def _ask(self, life: Incarnation, its_round: Round) -> None:
         answer: HealthStatus | NoAnswer = NoAnswer.LATE
+        its_round.free -= 1
+        its_round.waiting += 1
+        self._answering.add(life)
         try:
-            with trio.CancelScope(deadline=deadline):
-                answer = await life.ask_health()
+            answer = await life.ask_health()
         except Exception as error:
             answer = NoAnswer.FAILED
             self._kernel.events.publish(HealthCheckFailed(life.cell.path, error))
         finally:
+            self._answering.discard(life)
             if life in self._asked:
                 self._asked[life] = answer
-            its_round.pending -= 1
-            if not its_round.pending:
-                its_round.answered.set()
+            its_round.free += 1
+            its_round.waiting -= 1
+            if not its_round.waiting:
+                its_round.over.set()
 
     def _own(self, cell: Cell) -> HealthStatus | NoAnswer | None:
         """Its answer; of a group, the worst that more than half of its members give."""

@@ -292,6 +292,19 @@ async def test_a_health_that_does_not_return_holds_up_nobody() -> None:
         assert await health_at(system, 102.5) == (UNHEALTHY, ("no answer from health() within 2.5 s",))
 
 
+@pytest.mark.parametrize("slow", [0, 1, 30, 300])
+async def test_all_are_asked_side_by_side_however_many_take_their_time(slow: int) -> None:
+    wards = [Ward() for _ in range(300)]
+    for ward in wards[::7][:slow] if slow < 300 else wards:
+        ward.says = 2.0
+    tree = supervisor(*(child(Patient, ward).options(name=f"p{number}") for number, ward in enumerate(wards)), name="ward")
+    async with open_system(tree) as system:
+        await trio.sleep_until(5 + 2.01)
+        health = system.health()
+        assert {each.status for each in health.components.values()} == {HEALTHY}
+        assert [ward.asked for ward in wards] == [1] * 300
+
+
 async def test_an_actor_is_asked_also_while_a_handler_of_it_waits() -> None:
     ward = Ward()
     async with open_system(ward_of(ward)) as system:
