@@ -106,8 +106,8 @@ class Gates:
     def admit_from(self, port: Mailbox, messages: int) -> bool:
         """Whether the next message of this port, or a batch of so many, may be handled now; if not, the actor is closed until it may."""
         self.heard(Outcome.IGNORED)  # of a message that was cut short
-        if self.must_wait(port):
-            self._awaits_probe = True
+        self._awaits_probe = self.must_wait(port)
+        if self._awaits_probe:
             self._wait_until(None)
             return False
         now = self._cell.kernel.now()

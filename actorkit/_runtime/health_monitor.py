@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, frozen
 from trio.lowlevel import checkpoint
 
 from actorkit._runtime.groups import GroupCell, actors_of
@@ -62,7 +62,7 @@ class Before:
     up_at: float | None = None  # when it was last seen up
     health: Health = UNKNOWN
     has_restarted: bool = False
-    spell: Spell = field(factory=Spell)
+    spell: Spell | None = None  # while it does badly
 
 
 class Round:
@@ -176,16 +176,20 @@ class HealthMonitor:
         return health
 
     def _look_at_rules(self, cell: Cell, before: Before) -> None:
-        status, spell = before.health.status, before.spell
+        status = before.health.status
+        if status is HealthStatus.HEALTHY:
+            before.spell = None
+        if status in (HealthStatus.HEALTHY, HealthStatus.UNKNOWN) or not (rules := cell.policy.health_rules):
+            return
         if before.has_restarted and status is HealthStatus.DEGRADED:
             return  # that may be all that is wrong: to restart it for it would never end
-        spell.note(status)
-        if status in (HealthStatus.DEGRADED, HealthStatus.UNHEALTHY) and (rules := cell.policy.health_rules):
-            action = action_due(rules, cell.path, spell)
-            if action is not None:
-                self.due[cell] = action
-            if action is HealthAction.SET_ASIDE:
-                before.spell = Spell()
+        before.spell = before.spell or Spell()
+        before.spell.note(status)
+        action = action_due(rules, cell.path, before.spell)
+        if action is not None:
+            self.due[cell] = action
+        if action is HealthAction.SET_ASIDE:
+            before.spell = None
 
     def _is_well_as_before(self, cell: Cell, before: Before) -> bool:
         """Of one with nothing to do: what most are at most polls, so that these cost little."""
