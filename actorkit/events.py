@@ -625,20 +625,23 @@ class EmergencyBegan(Event):
     """So much fails that the whole system slows down: the one alert of it.
 
     `trigger` is "too_many", "spreading" or "operator". `causes` are unhealthy components that need no other unhealthy one,
-    `reached` those that need them. `reasons` say of the first unhealthy components why they are.
+    `reached` those that need them. `reasons` say of the first unhealthy components why they are. `relapses` counts this one, if
+    another has ended but minutes ago.
     """
 
     level: ClassVar[int] = CRITICAL
     trigger: str
     unhealthy: int
     eligible: int
+    relapses: int
     causes: tuple[str, ...]
     reached: tuple[str, ...]
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
+        again = f" (relapse {self.relapses})" if self.relapses else ""
         lines = [
-            f"emergency: {_why(self.trigger, self.unhealthy, self.eligible)}; likely cause: {named(self.causes) or 'unknown'}",
+            f"emergency: {_why(self.trigger, self.unhealthy, self.eligible)}{again}; likely cause: {named(self.causes) or 'unknown'}",
             "sources are slowed down, mail for unhealthy components waits, nothing is dropped",
         ]
         if self.reached:

@@ -270,7 +270,7 @@ class CascadeManager(Supervisor):
         self._incident = Incident(self.kernel, causes, reached)
         reasons = tuple(f"{cell.path}: {'; '.join(self.monitor.of(cell).reasons)}" for cell in list(self._unhealthy)[:MOST_NAMED])
         who = tuple(causes), tuple(reached), reasons
-        self._tell(EmergencyBegan(self.path, change.trigger.value, change.unhealthy, change.eligible, *who))
+        self._tell(EmergencyBegan(self.path, change.trigger.value, change.unhealthy, change.eligible, change.relapses, *who))
 
     def _report_incident(self, outcome: str, relapses: int) -> None:
         if self._incident is not None:

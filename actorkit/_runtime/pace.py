@@ -17,25 +17,24 @@ class Pace:
     """So many messages a second: what `run` sends waits for its turn; what handlers of the same actor send does not."""
 
     def __init__(self, rate: float) -> None:
-        self._bucket = TokenBucket(ThrottleSettings(rate=rate))
+        self._bucket: TokenBucket | None = TokenBucket(ThrottleSettings(rate=rate))
         self._changed = trio.Event()
 
     def change(self, rate: float | None) -> None:
         """Goes on at another pace; None: at its own, and whoever waits goes on."""
-        rate = 1e9 if rate is None else rate
-        if rate == self._bucket.settings.rate:
-            return
-        self._bucket = TokenBucket(ThrottleSettings(rate=rate))
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._bucket is None or rate != self._bucket.settings.rate:
+            self._bucket = None if rate is None else TokenBucket(ThrottleSettings(rate=rate))
+            self._changed.set()
+            self._changed = trio.Event()
 
     async def send(self, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
         """Sends a message by this function, when it is its turn."""
         if handling.get() is None:
-            while (ready := self._bucket.ready_at(1)) > trio.current_time():
+            while self._bucket is not None and (ready := self._bucket.ready_at(1)) > trio.current_time():
                 with trio.move_on_at(ready):
                     await self._changed.wait()
-            self._bucket.take(1, trio.current_time())
+            if self._bucket is not None:
+                self._bucket.take(1, trio.current_time())
         await send(message)
 
 

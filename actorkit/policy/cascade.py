@@ -216,7 +216,6 @@ class Cascade:
 
     Attributes:
         phase: how the system is run.
-        since: when this phase began.
         step: which of `steps` it is on; None unless RECOVERING.
         relapses: that have not been forgotten.
     """
@@ -224,7 +223,6 @@ class Cascade:
     def __init__(self, settings: CascadeSettings, now: float) -> None:
         self.settings: CascadeSettings = settings
         self.phase: CascadePhase = CascadePhase.NORMAL
-        self.since: float = now
         self.step: int | None = None
         self.relapses: int = 0
         self._left_normal = now
@@ -349,8 +347,6 @@ class Cascade:
         return Resolved(lasted=now - self._left_normal, relapses=self.relapses, aborted=aborted)
 
     def _go_to(self, phase: CascadePhase, now: float, step: int | None = None) -> None:
-        if phase is not self.phase:
-            self.since = now
         self.phase, self.step = phase, step
         self._place_since = now
         self._calm_since = None if step is None else now  # a step begins at a calm poll
