@@ -39,14 +39,18 @@ class Pace:
 
 
 class Tally:
-    """Counts what `run` sends."""
+    """Counts what `run` sends, up to `most`; then it says so, once."""
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, most: int, is_full: Callable[[], None]) -> None:
         self.since = since
         self.sent = 0
+        self._most = most
+        self._is_full = is_full
 
     def send(self, send: Callable[[Any], Awaitable[None]], message: Any) -> Awaitable[None]:
         """Sends a message by this function."""
         if handling.get() is None:
             self.sent += 1
+            if self.sent == self._most:
+                self._is_full()
         return send(message)

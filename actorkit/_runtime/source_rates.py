@@ -7,6 +7,7 @@ but now and then. What their receivers have accepted says it for nothing, if nob
 from __future__ import annotations
 
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FAST: Final = 10_000.0
 """Messages a second from which on a call more for each counts."""
+MOST_COUNTED: Final = 50_000
+"""Messages that are counted of a source from poll to poll: who was slow and sends very many at once has that for nothing soon."""
 LOOKS: Final = 7
 """Polls over which a rate is measured by what receivers have accepted."""
 COUNT_EVERY: Final = 6
@@ -124,8 +127,14 @@ class SourceRates:
     def _count(self, cell: Cell, *, so: bool) -> None:
         """From now on what this source sends is counted, or not."""
         if so is not isinstance(cell.pace, Tally):
-            cell.pace = Tally(self._kernel.now()) if so else None
+            cell.pace = Tally(self._kernel.now(), MOST_COUNTED, partial(self._has_counted_enough, cell)) if so else None
             renew(cell)
+
+    def _has_counted_enough(self, cell: Cell) -> None:
+        known, now = self._known.setdefault(cell, Measured()), self._kernel.now()
+        if not self._take_count(cell, known, now):
+            known.reached(FAST, now, is_counted=True)  # all in one instant
+        self._count(cell, so=False)
 
     def _take_count(self, cell: Cell, known: Measured, now: float, *, over: float = 0.0) -> bool:
         """Takes what was counted of this source since the last time, over more seconds than these; says whether it did."""

@@ -84,3 +84,27 @@ async def test_only_what_a_source_waits_for_slows_it_down() -> None:
         assert (await Rates(plant).over(20))["source"] == pytest.approx(10, rel=0.15)
         system.cascade.abort()
         assert (await Rates(plant).over(20))["source"] == pytest.approx(100, rel=0.05)
+
+
+class Bursting(Source):
+    """Is slow for a while, and then sends very many at once."""
+
+    async def run(self) -> None:
+        for number in range(self.most):
+            await self.out_number.send(number)
+            self.plant.sent[self.name] += 1
+            if number < 100 or number % 1_000 == 0:
+                await trio.sleep(1 / self.rate)
+
+
+async def test_one_that_was_slow_and_sends_very_many_at_once_is_known_to_be_fast() -> None:
+    plant = Plant()
+    sink, source = child(Machine, plant).options(name="sink"), child(Bursting, plant, 10, most=200_000).options(name="source")
+    tree = supervisor(sink, source, *machines(plant, 5), wires=[source[Bursting.out_number] >> sink[Machine.in_number]], name="top")
+    async with at_work(tree, plant) as system:
+        await trio.sleep(16)
+        system.cascade.force()
+        assert (await Rates(plant).over(2))["source"] == pytest.approx(1_000, rel=0.15)  # 10 % of 1,000 each 0.1 s
+        system.cascade.abort()
+        await system.wait()
+        assert plant.done["sink"] == list(range(200_000))
