@@ -145,6 +145,31 @@ async def test_a_system_that_ends_in_an_emergency_reports_it(end: Callable[[Syst
         assert report.dead_lettered == 0
 
 
+class Slow(Machine):
+    """Takes a second for each number."""
+
+    @in_port(capacity=100)
+    async def in_slow(self, number: int) -> None:
+        await trio.sleep(1)
+        self.plant.done.setdefault("slow", []).append(number)
+
+
+async def test_no_emergency_begins_while_the_system_is_being_stopped() -> None:
+    plant = Plant()
+    tree = supervisor(child(Slow, plant).options(shutdown=100.0), *machines(plant, 5), name="top")
+    async with at_work(tree, plant) as system, trio.open_nursery() as nursery:
+        for number in range(40):
+            await system.ref(Slow).send(Slow.in_slow, number)
+        plant.ill = {"m0", "m1", "m2", "m3"}
+        nursery.start_soon(system.stop)
+        await trio.sleep(20)
+        system.cascade.force()
+        assert system.cascade.phase is NORMAL
+    assert plant.of(EmergencyBegan) == []
+    assert plant.done["slow"] == list(range(40))
+    assert trio.current_time() == pytest.approx(40, abs=1)
+
+
 async def test_a_report_is_made_once_however_it_ends() -> None:
     plant = Plant()
     async with at_work(line(plant), plant) as system:
