@@ -616,8 +616,7 @@ class HealthRuleApplied(Event):
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        why = f": {'; '.join(self.reasons)}" if self.reasons else ""
-        return f"{self.path} is {self.status.value}{why}; its health rules say {self.action.value}"
+        return f"{self.path} is {self.status.value}: {'; '.join(self.reasons)}; its health rules say {self.action.value}"
 
 
 @frozen

@@ -216,7 +216,7 @@ class CascadeManager(Supervisor):
                 for each in actors_of(cell):
                     each.gated().slow_down()
             else:
-                cell.recovery.is_unwell("; ".join(health.reasons), set_aside=action is HealthAction.SET_ASIDE)
+                cell.recovery.actor_is_unwell("; ".join(health.reasons), set_aside=action is HealthAction.SET_ASIDE)
 
     async def _spreads(self, before: dict[Cell, None]) -> bool:
         needs: dict[Cell, Sequence[Cell]] = {}

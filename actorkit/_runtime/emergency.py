@@ -64,16 +64,16 @@ class Emergency:
         """Mail that comes to these by wires waits; those that are held already stay so."""
         for cell in cells:
             if cell not in self._held:
-                self._held[cell] = Hold(probes=PROBES)
+                self._held[cell] = hold = Hold(probes=PROBES)
+                _put(cell, hold)
         for cell in [cell for cell in self._held if cell.gone]:
             del self._held[cell]
             _put(cell, None)  # somebody may start it again
         lifted: dict[Mailbox, None] = {}
-        for cell, hold in self._held.items():
+        for cell, hold in self._held.items():  # which members and wires they have may have changed
             wired = [mailbox for mailbox in _mailboxes([cell]) if _is_wired(mailbox)]
             lifted.update(dict.fromkeys(wired))
             hold.ports = frozenset(mailbox.name for mailbox in wired)
-            _put(cell, hold)
         self._lift(lifted)
 
     def let_go(self) -> None:

@@ -282,7 +282,7 @@ class Recovery:
             self._cell.exit(ExitReason.FAILED, error=context, delay=self._delay(context, history))
         return False
 
-    def is_unwell(self, why: str, *, set_aside: bool) -> None:
+    def actor_is_unwell(self, why: str, *, set_aside: bool) -> None:
         """A rule of the user's about its health wants a fresh instance, or none: see policy/health_rules.py."""
         context = self._describe(ActorUnhealthy(f"{self._cell.path}: {why}"), None, None, "health")
         self._cell.kernel.errors.append(context)

@@ -1,7 +1,7 @@
 """How fast sources are: from poll to poll, how many messages the `run` of each sends a second.
 
-They are counted where they send, all the time. That costs a call for each message: so those that are very fast are not counted, or
-but now and then. What their receivers have accepted says it for nothing, if nobody else sends to them.
+They are counted where they send. That costs a call for each message: so those that are very fast, or not known yet, are not
+counted, or but now and then. What their receivers have accepted says it for nothing, if nobody else sends to them.
 """
 
 from __future__ import annotations

@@ -45,8 +45,6 @@ def into(plant: Plant, sink: Any, port: Any, rate: float = 100, most: int = 10**
 class Collector(Machine):
     """Takes numbers in batches, too."""
 
-    batches: list[Any]
-
     @in_batch(size=10, wait=0.5)
     def in_many(self, numbers: list[int]) -> None:
         assert isinstance(numbers, list)
